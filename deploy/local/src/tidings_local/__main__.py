@@ -1,0 +1,38 @@
+"""Commands of the local runner: `run`, `demo`, `install-servers`."""
+
+import argparse
+import sys
+
+from tidings.settings import SettingsError
+from tidings_local.demo import DemoFailed, demo
+from tidings_local.run import run
+from tidings_local.servers import ServerFailed, ServerMissing, install_missing
+from tidings_local.settings import read_settings
+
+
+def main() -> int:
+    """Run one command and return the exit code; what a person can mend is one clear message."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tidings_local",
+        description="Tidings on one machine. Environment: PORT (8080), DATA (var), REAL=1 (real servers).",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="run all services in one process on one port")
+    commands.add_parser("demo", help="sign in, post, and print the journey of one request")
+    commands.add_parser("install-servers", help="install MariaDB, Redis, Kafka and kcat (root on Debian)")
+    command = parser.parse_args().command
+    try:
+        if command == "run":
+            run(read_settings())
+        elif command == "demo":
+            demo(read_settings())
+        else:
+            install_missing()
+    except (SettingsError, ServerMissing, ServerFailed, DemoFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""The data folder: where this machine's Tidings keeps everything, used by one process at a time."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tidings.settings import SettingsError
+
+
+@contextmanager
+def data_folder(path: Path) -> Iterator[Path]:
+    """Make the folder when needed and keep other processes out of it.
+
+    Raises:
+        SettingsError: it cannot be written, or another process uses it.
+    """
+    path = path.resolve()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (path / "lock").open("w")  # held open for as long as the process runs
+    except OSError as error:
+        raise SettingsError(f"DATA: {path} cannot be written: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingsError(
+                f"DATA: another Tidings is running with {path}; stop it or choose another folder"
+            ) from None
+        yield path
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret in the file at `path`; made on first use, readable by this user only."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    return path.read_text()

@@ -1,0 +1,67 @@
+"""Home: the page that says what runs here, the docs over all services, and the health of all of them."""
+
+import html
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse
+from starlette.middleware import Middleware
+
+from tidings.http import problems
+from tidings.http.docs import Document, docs_router
+from tidings.http.health import Readiness, readiness
+from tidings.http.middleware import Identity, SecurityHeaders, UnexpectedErrors
+
+NAMES = ("auth", "messages", "logs")
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+
+States = Callable[[], Mapping[str, Mapping[str, Any]]]
+
+
+def create_home(described: str, states: States) -> FastAPI:
+    """Return the application of every path that no service owns.
+
+    Args:
+        described: what the backends are, for people.
+        states: gives the services' states once they run.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+
+    app = FastAPI(
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        middleware=[
+            Middleware(Identity, service="tidings-local"),
+            Middleware(SecurityHeaders),
+            Middleware(UnexpectedErrors),
+        ],
+    )
+    problems.install(app, {})
+    page = (Path(__file__).parent / "home.html").read_text(encoding="utf-8")
+    page = page.replace("__BACKENDS__", html.escape(described))
+
+    @app.get("/")
+    async def home() -> HTMLResponse:
+        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY})
+
+    @app.get("/health/live")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/health/ready")
+    async def ready(response: Response) -> dict[str, Readiness]:
+        found = {name: await readiness(states()[name]["checks"]) for name in NAMES}
+        response.status_code = 200 if all(result.ready for result in found.values()) else 503
+        return found
+
+    app.include_router(docs_router([Document(name, f"/openapi/{name}.json") for name in NAMES]))
+    return app

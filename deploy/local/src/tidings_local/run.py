@@ -1,0 +1,95 @@
+"""Running: everything in one process on one port, until Ctrl-C or SIGTERM; then it drains and ends."""
+
+import asyncio
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+
+from tidings.settings import SettingsError
+from tidings.telemetry.logs import configure_logging
+from tidings_local.backends import Backends, embedded_backends, real_backends
+from tidings_local.folder import data_folder
+from tidings_local.gateway import Gateway
+from tidings_local.home import create_home
+from tidings_local.services import build_services
+from tidings_local.settings import LocalSettings
+
+DRAIN_SECONDS = 2
+
+
+def run(settings: LocalSettings) -> None:
+    """Run Tidings until a signal ends it.
+
+    Raises:
+        SettingsError: the port is taken, or the folder cannot be used.
+        ServerMissing, ServerFailed: with `REAL=1`, a server cannot be started.
+    """
+    configure_logging("INFO")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _exit)  # uvicorn raises the signal again when it has drained
+    with _listening(settings) as listener, data_folder(settings.data) as folder:
+        backends = real_backends(folder / "servers") if settings.real else embedded_backends(folder)
+        with backends as opened:
+            asyncio.run(_serve(settings, opened, listener))
+
+
+async def _serve(settings: LocalSettings, backends: Backends, listener: socket.socket) -> None:
+    services = build_services(backends, settings.data.resolve() / "secrets", settings.url)
+    await services.migrate()
+    gateway = Gateway(services.apps, create_home(backends.described, lambda: gateway.states))
+    config = uvicorn.Config(
+        gateway, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS
+    )
+    await _Server(config, settings, backends).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, saying where it is once it answers."""
+
+    def __init__(self, config: uvicorn.Config, settings: LocalSettings, backends: Backends) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._backends = backends
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(_banner(self._settings, self._backends), flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        print("Tidings: finishing what is under way …", flush=True)
+        await super().shutdown(sockets)
+        print("Tidings: ended; nothing is left to send.", flush=True)
+
+
+def _banner(settings: LocalSettings, backends: Backends) -> str:
+    return (
+        f"\n  Tidings runs at    {settings.url}\n"
+        f"  API documents      {settings.url}/docs\n"
+        f"  Backends           {backends.described}\n"
+        f"  See it work        make demo PORT={settings.port}\n"
+        f"  Stop               Ctrl-C\n"
+    )
+
+
+def _listening(settings: LocalSettings) -> socket.socket:
+    """Take the port before anything else is started; raises `SettingsError` when it cannot be had."""
+    listener = socket.socket(socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        reason = error.strerror or "it is not an address of this machine"
+        raise SettingsError(
+            f"PORT: {settings.host}:{settings.port} cannot be used: {reason}; choose another, e.g. make run PORT=8081"
+        ) from None
+    return listener
+
+
+def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(0)

@@ -1,0 +1,53 @@
+"""The launcher's ports: free ones on the loopback address that stay free while a server is down."""
+
+import random
+import socket
+from typing import NamedTuple, Self
+
+LOOPBACK = "127.0.0.1"
+
+# Below the range from which the usual kernels take the source ports of outgoing connections.
+# A port inside that range could be taken by any client while its server is stopped, even by the
+# client that tries to reconnect to it: on loopback such a socket connects to itself.
+_FIRST, _LAST = 20_000, 32_000
+_TRIES = 200
+
+_given: set[int] = set()
+
+
+class BrokerPorts(NamedTuple):
+    """The two ports of a Kafka broker: for clients, and for the controllers' quorum."""
+
+    client: int
+    controller: int
+
+    @classmethod
+    def free(cls) -> Self:
+        """Two free ports."""
+        return cls(free_port(), free_port())
+
+
+def free_port() -> int:
+    """A port on which nothing listens now and that this process has not handed out before.
+
+    Raises:
+        OSError: no free port was found.
+    """
+    for _ in range(_TRIES):
+        port = random.randint(_FIRST, _LAST)
+        if port not in _given and is_free(port):
+            _given.add(port)
+            return port
+    raise OSError(f"no free port between {_FIRST} and {_LAST}")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of the loopback address now."""
+    with socket.socket() as probe:
+        # As servers do: connections of a stopped server still in TIME_WAIT are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True

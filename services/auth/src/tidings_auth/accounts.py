@@ -1,0 +1,100 @@
+"""Accounts: registering, and the profile."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from opentelemetry.trace import Tracer
+from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tidings.database.transactions import Database, Transaction
+from tidings.events import UserRegistered, uuid7
+from tidings.outbox.record import Outbox
+from tidings.principal import Role
+from tidings.telemetry import names
+from tidings_auth.passwords import Passwords
+from tidings_auth.tables import users
+from tidings_auth.usernames import folded
+
+
+class UsernameTaken(Exception):
+    """Somebody has this username, or one that counts as the same."""
+
+
+class NoSuchAccount(Exception):
+    """There is no such account any more."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """One person's account, without the password's hash."""
+
+    id: UUID
+    username: str
+    role: Role
+    created_at: datetime
+
+
+class Accounts:
+    """Makes and finds accounts.
+
+    Args:
+        database: of the auth service.
+        outbox: takes the event of each registration.
+        passwords: hashes.
+        tracer: makes the business span.
+    """
+
+    def __init__(self, database: Database, outbox: Outbox, passwords: Passwords, tracer: Tracer) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._passwords = passwords
+        self._tracer = tracer
+
+    async def register(self, username: str, password: str) -> Account:
+        """Make an account and its `user.registered` event, both or neither.
+
+        Raises:
+            UsernameTaken: nothing was made.
+            HashingBusy: nothing was made.
+            DatabaseUnavailable: nothing is known to be made.
+        """
+        with self._tracer.start_as_current_span(names.SPAN_REGISTER) as span:
+            account = Account(id=uuid7(), username=username, role="user", created_at=datetime.now(UTC))
+            span.set_attribute(names.USER_ID, str(account.id))
+            encoded = await self._passwords.hash(password)
+
+            async def write(transaction: Transaction) -> None:
+                row = vars(account) | {"username_folded": folded(username), "password_hash": encoded}
+                await transaction.execute(insert(users).values(row))
+                await self._outbox.record(transaction, UserRegistered(user_id=account.id, username=username))
+
+            try:
+                await self._database.run_in_transaction(write)
+            except IntegrityError:
+                raise UsernameTaken("This username is taken; choose another.") from None
+            return account
+
+    async def profile(self, user_id: UUID) -> Account:
+        """Return the account with this id.
+
+        Raises:
+            NoSuchAccount: it is gone.
+        """
+        found = await self._find(users.c.id == user_id)
+        if found is None:
+            raise NoSuchAccount("This account is gone.")
+        return found[0]
+
+    async def credentials(self, username: str) -> tuple[Account, str] | None:
+        """Return the account of this name and the hash of its password, if there is one."""
+        return await self._find(users.c.username_folded == folded(username))
+
+    async def _find(self, condition: ColumnElement[bool]) -> tuple[Account, str] | None:
+        async def read(connection: AsyncConnection) -> tuple[Account, str] | None:
+            row = (await connection.execute(select(users).where(condition))).first()
+            return (Account(row.id, row.username, row.role, row.created_at), row.password_hash) if row else None
+
+        return await self._database.read(read)

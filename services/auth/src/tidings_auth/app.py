@@ -1,0 +1,90 @@
+"""Composition root of the auth service."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypedDict
+
+from fastapi import FastAPI
+
+from tidings.composition import Parts
+from tidings.http.app import create_service
+from tidings.http.bearer import TokenVerifier
+from tidings.http.health import Check, Checks
+from tidings.http.problems import UNAVAILABLE, Errors, Problem
+from tidings.kafka.activity import ActivityLane
+from tidings.outbox.record import Outbox
+from tidings.redis.client import connect
+from tidings.telemetry.setup import Telemetry
+from tidings_auth import routes
+from tidings_auth.accounts import Accounts, NoSuchAccount, UsernameTaken
+from tidings_auth.passwords import HashingBusy, Passwords
+from tidings_auth.sessions import Sessions, SessionsUnavailable, WrongCredentials
+from tidings_auth.settings import AuthSettings, PasswordSettings
+from tidings_auth.tables import outbox as outbox_rows
+from tidings_auth.tokens import TokenIssuer
+
+SERVICE = "tidings-auth"
+PACKAGE = "tidings_auth"
+
+ERRORS: Errors = {
+    HashingBusy: Problem(503, "busy", "Too many people sign in at this moment; try again.", {"Retry-After": "2"}),
+    NoSuchAccount: Problem(404, "no-such-account", "This account is gone."),
+    SessionsUnavailable: UNAVAILABLE,
+    UsernameTaken: Problem(409, "username-taken", "This username is taken; choose another."),
+    WrongCredentials: Problem(
+        401, "wrong-credentials", "The username or the password is wrong.", {"WWW-Authenticate": "Bearer"}
+    ),
+}
+
+
+class State(TypedDict):
+    """What a request may use."""
+
+    accounts: Accounts
+    activity: ActivityLane
+    checks: Checks
+    issuer: TokenIssuer
+    password_policy: PasswordSettings
+    sessions: Sessions
+    verifier: TokenVerifier
+
+
+def create_app(settings: AuthSettings) -> FastAPI:
+    """Return the auth service."""
+    telemetry = Telemetry(SERVICE, settings.otlp_endpoint)
+    issuer = TokenIssuer(settings.signing)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            parts = Parts(stack, telemetry)
+            database = parts.database(settings.database, PACKAGE)
+            redis = connect(settings.redis)
+            stack.push_async_callback(redis.aclose)
+            parts.checks["redis"] = Check(redis.ping, "TIDINGS_REDIS_URL")
+            passwords = Passwords()
+            stack.callback(passwords.close)
+            outbox = Outbox(outbox_rows, SERVICE)
+            parts.relay(database, outbox, settings.kafka)
+            accounts = Accounts(database, outbox, passwords, telemetry.tracer)
+            yield State(
+                accounts=accounts,
+                sessions=Sessions(accounts, passwords, database, outbox, redis, telemetry.tracer),
+                issuer=issuer,
+                password_policy=settings.password,
+                verifier=TokenVerifier(issuer, settings.signing.issuer, settings.signing.audience),
+                activity=parts.activity(settings.kafka),
+                checks=parts.checks,
+            )
+
+    return create_service(
+        name="auth",
+        summary="Register, sign in, and the keys that verify access tokens.",
+        public_url=settings.http.public_url,
+        address_key=settings.activity.address_key.get_secret_value(),
+        telemetry=telemetry,
+        lifespan=lifespan,
+        routers=[routes.router],
+        public_routers=[routes.public],
+        errors=ERRORS,
+    )

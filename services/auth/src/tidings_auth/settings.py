@@ -1,0 +1,53 @@
+"""Settings of the auth service."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from tidings.commands import ServiceSettings
+from tidings.database.settings import DatabaseSettings
+from tidings.http.settings import ActivitySettings, HttpSettings
+from tidings.kafka.settings import KafkaSettings
+from tidings.redis.settings import RedisSettings
+from tidings.settings import Group, group
+
+
+class SigningSettings(Group):
+    """What access tokens are signed with, and what they say."""
+
+    generate: bool = Field(default=False, description="make the key file on first start; development only")
+    key_file: Path = Field(description="PEM file with the Ed25519 private key (PKCS 8) that signs access tokens")
+    issuer: str = Field(default="https://tidings.local", description="the `iss` of access tokens")
+    audience: str = Field(default="tidings", description="the `aud` of access tokens")
+    lifetime_seconds: int = Field(default=300, ge=30, le=3600, description="how long an access token is good")
+
+    @field_validator("key_file")
+    @classmethod
+    def _exists(cls, path: Path, info: ValidationInfo) -> Path:
+        if not path.is_file() and not info.data.get("generate"):
+            raise ValueError("there is no such file")
+        return path
+
+
+class PasswordSettings(Group):
+    """What a password must be."""
+
+    min_length: int = Field(default=8, ge=8, le=64, description="fewest characters of a password; 15 is recommended")
+
+
+class AuthSettings(ServiceSettings):
+    """Everything the auth service is told."""
+
+    http: HttpSettings = group()
+    database: DatabaseSettings = group()
+    redis: RedisSettings = group()
+    kafka: KafkaSettings = group()
+    activity: ActivitySettings = group()
+    signing: SigningSettings = group()
+    password: PasswordSettings = group()
+
+    @model_validator(mode="after")
+    def _keys_are_given(self) -> "AuthSettings":
+        if self.signing.generate and self.environment != "development":
+            raise ValueError("TIDINGS_SIGNING_GENERATE is for TIDINGS_ENVIRONMENT=development only")
+        return self

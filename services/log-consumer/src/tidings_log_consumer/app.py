@@ -1,0 +1,65 @@
+"""Composition root of the log consumer."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypedDict
+
+from fastapi import FastAPI
+
+from tidings.composition import Parts
+from tidings.events.topics import REGISTRY
+from tidings.http.app import create_service
+from tidings.http.bearer import TokenVerifier
+from tidings.http.health import Check, Checks
+from tidings.kafka.activity import ActivityLane
+from tidings.kafka.consumer import Consumer
+from tidings.telemetry.setup import Telemetry
+from tidings_log_consumer import routes
+from tidings_log_consumer.ingest import Ingest
+from tidings_log_consumer.reading import Reading
+from tidings_log_consumer.settings import LogSettings
+
+SERVICE = "tidings-log-consumer"
+PACKAGE = "tidings_log_consumer"
+CONSUMER_DEADLINE = 3.0
+
+
+class State(TypedDict):
+    """What a request may use."""
+
+    activity: ActivityLane
+    checks: Checks
+    reading: Reading
+    verifier: TokenVerifier
+
+
+def create_app(settings: LogSettings) -> FastAPI:
+    """Return the log consumer."""
+    telemetry = Telemetry(SERVICE, settings.otlp_endpoint)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            parts = Parts(stack, telemetry)
+            database = parts.database(settings.database, PACKAGE)
+            ingest = Ingest(database, telemetry.tracer, telemetry.meter)
+            consumer = Consumer(settings.kafka, list(REGISTRY), settings.consumer.group, ingest.store)
+            parts.checks["kafka"] = Check(consumer.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS")
+            parts.background("consumer", consumer.run, consumer.stop, CONSUMER_DEADLINE)
+            yield State(
+                reading=Reading(database, telemetry.tracer),
+                verifier=parts.verifier(settings.tokens),
+                # Opened after the consumer, so closed before it: its last events are read too.
+                activity=parts.activity(settings.kafka),
+                checks=parts.checks,
+            )
+
+    return create_service(
+        name="logs",
+        summary="Every event of the platform, as a log that can be searched.",
+        public_url=settings.http.public_url,
+        address_key=settings.activity.address_key.get_secret_value(),
+        telemetry=telemetry,
+        lifespan=lifespan,
+        routers=[routes.router],
+    )

@@ -1,0 +1,39 @@
+"""Entries: what the log keeps of one event."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import ConsumerRecord
+from opentelemetry.trace import SpanContext
+
+from tidings.events import Event, EventData
+
+
+def entry_of(event: Event[EventData], record: "ConsumerRecord[Any, Any]", span: SpanContext | None) -> dict[str, Any]:
+    """Return the row for `event`.
+
+    Args:
+        event: as decoded.
+        record: where it came from.
+        span: the span that published it, if the record names one.
+    """
+    data = event.data
+    return {
+        "event_id": event.id,
+        "type": data.name,
+        "service": event.source,
+        "user_id": data.user(),
+        "username": getattr(data, "username", None) or getattr(data, "author", None),
+        "method": getattr(data, "method", None),
+        "route": getattr(data, "route", None),
+        "status": getattr(data, "status", None),
+        "trace_id": f"{span.trace_id:032x}" if span else None,
+        "span_id": f"{span.span_id:016x}" if span else None,
+        "occurred_at": event.time,
+        "published_at": datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        "stored_at": datetime.now(UTC),
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "data": data.model_dump_json(),
+    }

@@ -1,0 +1,118 @@
+"""Ingest: a batch of records into the store, in one transaction, each event once."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import ConsumerRecord
+from opentelemetry.context import Context
+from opentelemetry.metrics import Meter
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Tracer, get_current_span, set_span_in_context
+
+from tidings.database.statements import insert_new
+from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
+from tidings.events import Event, EventData, Undecodable, decode
+from tidings.kafka.consumer import Records, RetryLater
+from tidings.telemetry import names
+from tidings.telemetry.propagation import carrier_from_headers, context_from
+from tidings_log_consumer.entries import entry_of
+from tidings_log_consumer.tables import entries
+
+logger = logging.getLogger(__name__)
+
+STORE_DEADLINE = 10.0
+"""Seconds for one batch: it is larger than what a request does, and nobody waits for its answer."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A record that is an event, and the trace context it came with."""
+
+    record: "ConsumerRecord[Any, Any]"
+    event: Event[EventData]
+    context: Context
+
+    def publisher(self) -> SpanContext | None:
+        """Return the span that published the record, if it names one."""
+        span = get_current_span(self.context).get_span_context()
+        return span if span.is_valid else None
+
+
+class Ingest:
+    """Stores batches.
+
+    Args:
+        database: of the log consumer.
+        tracer: makes the batch's span and each record's.
+        meter: counts rejected records by topic.
+    """
+
+    def __init__(self, database: Database, tracer: Tracer, meter: Meter) -> None:
+        self._database = database
+        self._tracer = tracer
+        self._insert = insert_new(entries, database.dialect)
+        self._rejected_counter = meter.create_counter(names.METRIC_EVENTS_REJECTED, unit="{event}")
+        self.counts: Counter[str] = Counter()
+        """`stored` and `rejected`, since start."""
+
+    async def store(self, records: Records) -> None:
+        """Store every event among `records`; records that are no event are logged and counted.
+
+        Raises:
+            RetryLater: the database does not answer; nothing is known to be stored.
+        """
+        received = [event for record in records if (event := self._decoded(record))]
+        if not received:
+            return
+        # The batch has a trace of its own; its SQL hangs there. Each record's spans are in the record's own trace.
+        with self._tracer.start_as_current_span(names.SPAN_INGEST, context=Context()) as batch:
+            batch.set_attribute(names.MESSAGING_BATCH_COUNT, len(received))
+            spans = [span for one in received for span in self._start_spans(one, batch)]
+            try:
+                await self._write([entry_of(one.event, one.record, one.publisher()) for one in received])
+            finally:
+                for span in reversed(spans):
+                    span.end()
+        self.counts["stored"] += len(received)
+
+    async def _write(self, rows: Sequence[dict[str, Any]]) -> None:
+        async def write(transaction: Transaction) -> None:
+            await transaction.execute(self._insert, rows)
+
+        try:
+            await self._database.run_in_transaction(write, deadline=STORE_DEADLINE)
+        except DatabaseUnavailable as error:
+            raise RetryLater(str(error)) from error
+
+    def _decoded(self, record: "ConsumerRecord[Any, Any]") -> Received | None:
+        try:
+            event = decode(record.value, record.headers)
+        except Undecodable as error:
+            self.counts["rejected"] += 1
+            self._rejected_counter.add(1, {names.MESSAGING_DESTINATION: record.topic})
+            logger.warning("%s[%d]@%d is no event: %s", record.topic, record.partition, record.offset, error)
+            return None
+        return Received(record, event, context_from(carrier_from_headers(record.headers)))
+
+    def _start_spans(self, received: Received, batch: Span) -> tuple[Span, Span]:
+        """Start the record's process span, and in it the span of storing it."""
+        record = received.record
+        process = self._tracer.start_span(
+            f"process {record.topic}",
+            context=received.context,
+            kind=SpanKind.CONSUMER,
+            links=[Link(batch.get_span_context())],
+            attributes={
+                names.MESSAGING_SYSTEM: "kafka",
+                names.MESSAGING_OPERATION_TYPE: "process",
+                names.MESSAGING_OPERATION_NAME: "process",
+                names.MESSAGING_DESTINATION: record.topic,
+                names.MESSAGING_PARTITION: str(record.partition),
+                names.MESSAGING_OFFSET: record.offset,
+                names.MESSAGING_MESSAGE_ID: str(received.event.id),
+                names.EVENT_TYPE: received.event.data.type(),
+            },
+        )
+        return process, self._tracer.start_span(names.SPAN_STORE, context=set_span_in_context(process))

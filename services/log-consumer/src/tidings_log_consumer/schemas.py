@@ -1,0 +1,36 @@
+"""What the log answers over HTTP."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _parsed(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class Entry(BaseModel):
+    """One event, as the log keeps it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    event_id: UUID
+    type: str = Field(examples=["message.created"])
+    service: str = Field(description="who made the event", examples=["tidings-messages"])
+    occurred_at: datetime = Field(description="when it happened")
+    published_at: datetime = Field(description="when Kafka got it, to the millisecond")
+    stored_at: datetime = Field(description="when the log stored it")
+    user_id: UUID | None
+    username: str | None = Field(examples=["mina"])
+    method: str | None = Field(examples=["POST"])
+    route: str | None = Field(examples=["/api/messages"])
+    status: int | None = Field(examples=[201])
+    trace_id: str | None = Field(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])
+    span_id: str | None = Field(description="the span that published it", examples=["00f067aa0ba902b7"])
+    topic: str = Field(examples=["tidings.messages.v1"])
+    partition: int
+    offset: int
+    data: Annotated[dict[str, Any], BeforeValidator(_parsed)] = Field(description="what the event says")

@@ -1,0 +1,35 @@
+"""Tables of the log consumer."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String, Table, Text
+from sqlalchemy.dialects import mysql
+
+from tidings.database.columns import MARIADB, Id, Moment, ascii_text, new_metadata
+
+metadata = new_metadata()
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("event_id", Id, primary_key=True, comment="the event's own id: each event is stored once"),
+    Column("type", ascii_text(100), nullable=False, comment="without prefix and version, e.g. message.created"),
+    Column("service", String(255), nullable=False, comment="ce_source"),
+    Column("user_id", Id),
+    Column("username", String(64)),
+    Column("method", String(16)),
+    Column("route", String(255)),
+    Column("status", SmallInteger),
+    Column("trace_id", ascii_text(32)),
+    Column("span_id", ascii_text(16)),
+    Column("occurred_at", Moment, nullable=False),
+    Column("published_at", Moment, nullable=False),
+    Column("stored_at", Moment, nullable=False),
+    Column("topic", ascii_text(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("data", Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb"), nullable=False, comment="JSON"),
+    Index(None, "occurred_at", "event_id"),
+    Index(None, "trace_id", "occurred_at", "event_id"),
+    Index(None, "type", "occurred_at", "event_id"),
+    Index(None, "user_id", "occurred_at", "event_id"),
+    **MARIADB,
+)

@@ -1,0 +1,1 @@
+"""The messages service: posting and reading on a shared board."""

@@ -1,0 +1,63 @@
+"""Composition root of the messages service."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypedDict
+
+from fastapi import FastAPI
+
+from tidings.composition import Parts
+from tidings.http.app import create_service
+from tidings.http.bearer import TokenVerifier
+from tidings.http.health import Checks
+from tidings.kafka.activity import ActivityLane
+from tidings.outbox.record import Outbox
+from tidings.telemetry.setup import Telemetry
+from tidings_messages import routes
+from tidings_messages.posting import Posting
+from tidings_messages.reading import Reading
+from tidings_messages.settings import MessagesSettings
+from tidings_messages.tables import outbox as outbox_rows
+
+SERVICE = "tidings-messages"
+PACKAGE = "tidings_messages"
+
+
+class State(TypedDict):
+    """What a request may use."""
+
+    activity: ActivityLane
+    checks: Checks
+    posting: Posting
+    reading: Reading
+    verifier: TokenVerifier
+
+
+def create_app(settings: MessagesSettings) -> FastAPI:
+    """Return the messages service."""
+    telemetry = Telemetry(SERVICE, settings.otlp_endpoint)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            parts = Parts(stack, telemetry)
+            database = parts.database(settings.database, PACKAGE)
+            outbox = Outbox(outbox_rows, SERVICE)
+            parts.relay(database, outbox, settings.kafka)
+            yield State(
+                posting=Posting(database, outbox, telemetry.tracer),
+                reading=Reading(database, telemetry.tracer),
+                verifier=parts.verifier(settings.tokens),
+                activity=parts.activity(settings.kafka),
+                checks=parts.checks,
+            )
+
+    return create_service(
+        name="messages",
+        summary="Post to the board and read it.",
+        public_url=settings.http.public_url,
+        address_key=settings.activity.address_key.get_secret_value(),
+        telemetry=telemetry,
+        lifespan=lifespan,
+        routers=[routes.router],
+    )

@@ -1,0 +1,43 @@
+"""Routes of the messages service."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from tidings.http.bearer import CurrentUser
+from tidings.http.pages import CursorText, Limit, Page, decode_cursor, encode_cursor, link_next
+from tidings.http.problems import documented
+from tidings.http.state import from_state
+from tidings.telemetry.propagation import current_trace_id
+from tidings_messages.posting import Posting
+from tidings_messages.reading import Reading
+from tidings_messages.schemas import Message, NewMessage, PostedMessage
+
+router = APIRouter(prefix="/api/messages", tags=["messages"])
+
+
+@router.post("", status_code=201, summary="Post a message", responses=documented(400, 413, 415))
+async def post_message(
+    new: NewMessage, caller: CurrentUser, posting: Annotated[Posting, from_state("posting")], response: Response
+) -> PostedMessage:
+    """Put a message on the board, in the name of whoever the access token speaks for."""
+    message, event = await posting.post(caller, new.message)
+    response.headers["Location"] = f"{router.prefix}/{message.id}"
+    return PostedMessage(**vars(message), event_id=event.id, trace_id=current_trace_id())
+
+
+@router.get("", summary="List messages", responses=documented(400))
+async def list_messages(
+    request: Request,
+    response: Response,
+    reading: Annotated[Reading, from_state("reading")],
+    limit: Limit = 20,
+    cursor: CursorText = None,
+) -> Page[Message]:
+    """Return the board, newest first; everyone who is signed in reads all of it."""
+    before = UUID(bytes=decode_cursor(cursor, 16)) if cursor else None
+    rows, next_id = await reading.newest(limit, before)
+    next_cursor = encode_cursor(next_id.bytes) if next_id else None
+    link_next(request, response, next_cursor)
+    return Page(items=[Message.model_validate(row) for row in rows], next_cursor=next_cursor)

@@ -1,0 +1,44 @@
+"""What messages takes and answers over HTTP."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from tidings_messages.posting import normalised
+
+Text = Annotated[
+    str,
+    AfterValidator(normalised),
+    Field(description="1 to 10,000 characters after trimming", examples=["안녕하세요, 기록합니다."]),
+]
+
+
+class NewMessage(BaseModel):
+    """A message to post; whose it is, the access token says."""
+
+    model_config = ConfigDict(strict=True)
+
+    message: Text
+
+
+class Message(BaseModel):
+    """A message on the board."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    message: str = Field(examples=["안녕하세요, 기록합니다."])
+    author: str = Field(examples=["mina"])
+    author_id: UUID
+    created_at: datetime
+
+
+class PostedMessage(Message):
+    """A message just posted, with what finds its trail."""
+
+    event_id: UUID = Field(description="the `message.created` event; find it in `/api/logs`")
+    trace_id: str | None = Field(
+        description="everything this request caused carries it", examples=["4bf92f3577b34da6a3ce929d0e0e4736"]
+    )

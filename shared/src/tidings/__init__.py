@@ -1,0 +1,1 @@
+"""Tidings, the library: what the services and other teams' event producers share."""

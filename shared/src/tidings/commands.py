@@ -1,0 +1,88 @@
+"""Commands: what `python -m tidings_<service>` does, the same for every service."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+
+from tidings.database.engine import create_engine
+from tidings.database.migrations import upgrade
+from tidings.database.settings import DatabaseSettings
+from tidings.http.settings import HttpSettings
+from tidings.settings import Settings, SettingsError, load
+from tidings.telemetry.logs import configure_logging
+
+DRAIN_SECONDS = 5
+
+
+class ServiceSettings(Settings):
+    """What `serve` and `migrate` need to know."""
+
+    http: HttpSettings
+    database: DatabaseSettings
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def main(package: str, kind: type[S], create_app: Callable[[S], FastAPI], argv: Sequence[str] | None = None) -> int:
+    """Run one command of a service and return the exit code.
+
+    Args:
+        package: the service's import name; its migrations are found by it.
+        kind: its settings.
+        create_app: its composition root.
+        argv: the command line, that of the process when not given.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {package}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="answer HTTP and run the service's background tasks")
+    commands.add_parser("migrate", help="bring the database to the newest schema")
+    arguments = parser.parse_args(argv)
+    try:
+        settings = load(kind)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    configure_logging(settings.log_level)
+    if arguments.command == "migrate":
+        return _migrate(package, settings)
+    return _serve(create_app(settings), settings)
+
+
+def _serve(app: FastAPI, settings: ServiceSettings) -> int:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.http.host,
+            port=settings.http.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+    server.run()
+    return 0 if server.started else 1
+
+
+def _migrate(package: str, settings: ServiceSettings) -> int:
+    async def run() -> None:
+        engine = create_engine(settings.database)
+        try:
+            await upgrade(engine, package)
+        finally:
+            await engine.dispose()
+
+    try:
+        asyncio.run(run())
+    except SQLAlchemyError as error:
+        reason = getattr(error, "orig", None) or error
+        print(f"TIDINGS_DATABASE_URL: the database cannot be migrated: {reason}", file=sys.stderr)
+        return 1
+    return 0

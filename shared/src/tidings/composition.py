@@ -1,0 +1,92 @@
+"""Composition: opens the parts that every service has; a stack closes them in reverse, each within a deadline."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import httpx
+
+from tidings.database.engine import create_engine
+from tidings.database.migrations import require_head
+from tidings.database.settings import DatabaseSettings
+from tidings.database.transactions import Database
+from tidings.http.bearer import RemoteKeys, TokenVerifier
+from tidings.http.health import Check
+from tidings.http.settings import TokenSettings
+from tidings.kafka.activity import ActivityLane
+from tidings.kafka.publisher import Publisher
+from tidings.kafka.settings import KafkaSettings
+from tidings.outbox.record import Outbox
+from tidings.outbox.relay import Relay
+from tidings.telemetry.logs import current_service
+from tidings.telemetry.setup import Telemetry
+
+logger = logging.getLogger(__name__)
+
+LANE_DEADLINE = 1.5
+RELAY_DEADLINE = 2.0
+TELEMETRY_DEADLINE = 1.0
+
+Loop = Callable[[], Awaitable[None]]
+Stop = Callable[["asyncio.Task[None]", float], Awaitable[None]]
+
+
+class Parts:
+    """Opens parts for one service, and has `checks` grow with them.
+
+    Args:
+        stack: closes them.
+        telemetry: the service's own; closed last.
+    """
+
+    def __init__(self, stack: AsyncExitStack, telemetry: Telemetry) -> None:
+        self._stack = stack
+        self.telemetry = telemetry
+        self.checks: dict[str, Check] = {}
+        current_service.set(telemetry.service)
+        stack.push_async_callback(telemetry.shutdown, TELEMETRY_DEADLINE)
+
+    def database(self, settings: DatabaseSettings, package: str) -> Database:
+        """Open the database; ready when it answers and has every migration of `package`."""
+        engine = create_engine(settings, self.telemetry)
+        self._stack.push_async_callback(engine.dispose)
+        self.checks["database"] = Check(lambda: require_head(engine, package), "TIDINGS_DATABASE_URL")
+        return Database(engine, settings.deadline_seconds)
+
+    def activity(self, settings: KafkaSettings) -> ActivityLane:
+        """Open the activity lane."""
+        publisher = Publisher(settings, self.telemetry.tracer, f"{self.telemetry.service}-activity")
+        lane = ActivityLane(publisher, self.telemetry.meter, self.telemetry.service)
+        self.background("activity lane", lane.run, lane.stop, LANE_DEADLINE)
+        return lane
+
+    def relay(self, database: Database, outbox: Outbox, settings: KafkaSettings) -> None:
+        """Start the relay of `outbox`, woken by its commits."""
+        publisher = Publisher(settings, self.telemetry.tracer, f"{self.telemetry.service}-relay")
+        relay = Relay(database, outbox.table, publisher, self.telemetry.meter)
+        outbox.wakes(relay.wake)
+        self.checks["kafka"] = Check(relay.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS")
+        self.background("relay", relay.run, relay.stop, RELAY_DEADLINE)
+
+    def verifier(self, settings: TokenSettings) -> TokenVerifier:
+        """Open a verifier that fetches auth's keys."""
+        client = httpx.AsyncClient()
+        self._stack.push_async_callback(client.aclose)
+        keys = RemoteKeys(settings.jwks_url, client)
+        self.checks["keys"] = Check(keys.check, "TIDINGS_TOKENS_JWKS_URL")
+        return TokenVerifier(keys, settings.issuer, settings.audience)
+
+    def background(self, what: str, run: Loop, stop: Stop, deadline: float) -> None:
+        """Run a loop as a task, and stop it within `deadline` seconds when the service stops."""
+        task: asyncio.Task[None] = asyncio.create_task(_supervised(what, run), name=what)
+        self._stack.push_async_callback(stop, task, deadline)
+
+
+async def _supervised(what: str, run: Loop) -> None:
+    """Run a loop; say so when it dies of an error that nobody expected."""
+    try:
+        await run()
+    except Exception:
+        logger.critical("the %s died", what, exc_info=True)
+        raise

@@ -1,0 +1,61 @@
+"""The engine: one pool of connections for each service, prepared for its kind of database."""
+
+from typing import Any
+
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from tidings.database.settings import DatabaseSettings
+from tidings.telemetry.setup import Telemetry
+
+WRITES = "tidings_writes"
+"""Execution option of a connection whose transaction will write."""
+
+
+def create_engine(settings: DatabaseSettings, telemetry: Telemetry | None = None) -> AsyncEngine:
+    """Return an engine for `settings.url`; it connects on first use.
+
+    With `telemetry` every statement makes a span of that service. The tracer is attached to this engine alone, because
+    OpenTelemetry's instrumentor is one for the whole process and refuses this SQLAlchemy.
+    """
+    url = make_url(settings.url.get_secret_value())
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": settings.deadline_seconds})
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    else:
+        engine = create_async_engine(
+            url.update_query_dict({"charset": "utf8mb4"}),
+            hide_parameters=True,
+            isolation_level="READ COMMITTED",
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_timeout=settings.deadline_seconds,
+            pool_pre_ping=True,
+            pool_recycle=900,
+            connect_args={
+                "connect_timeout": settings.deadline_seconds,
+                # The server ends a statement that nobody waits for any more.
+                "init_command": f"SET SESSION max_statement_time={settings.deadline_seconds}, time_zone='+00:00'",
+            },
+        )
+    if telemetry:
+        usage = telemetry.meter.create_up_down_counter("db.client.connection.count")
+        EngineTracer(telemetry.tracer, engine.sync_engine, usage)  # type: ignore[no-untyped-call]
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself; _begin_sqlite does
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at the start of a transaction that writes: taken later, it may be refused at once."""
+    writes = connection.get_execution_options().get(WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,119 @@
+"""Transactions: a unit of work commits before it answers, is run again when the database asks, and ends in time."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import CursorResult, Executable
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from tidings.database.engine import WRITES
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+RETRYABLE = {1205, 1213, 1020}
+"""MariaDB: lock wait timeout, deadlock, record changed since last read."""
+
+
+class DatabaseUnavailable(Exception):
+    """The database did not answer, or not in time. Whether a write took effect is not known."""
+
+
+class Transaction:
+    """An open transaction: runs statements, and remembers what to do once it is committed."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._after_commit: list[Callable[[], None]] = []
+
+    async def execute(self, statement: Executable, rows: Any = None) -> CursorResult[Any]:
+        """Run one statement, or the same one for each of `rows`."""
+        return await self._connection.execute(statement, rows)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when, and only when, this transaction is committed."""
+        self._after_commit.append(callback)
+
+    def committed(self) -> None:
+        """Say that the commit is done."""
+        for callback in self._after_commit:
+            callback()
+
+
+class Database:
+    """Runs units of work on an engine.
+
+    Args:
+        engine: the service's engine.
+        deadline: seconds that one unit of work may take, waiting for a connection included.
+    """
+
+    def __init__(self, engine: AsyncEngine, deadline: float) -> None:
+        self.engine = engine
+        self.dialect = engine.dialect.name
+        self._deadline = deadline
+
+    async def run_in_transaction(
+        self, work: Callable[[Transaction], Awaitable[T]], *, deadline: float | None = None
+    ) -> T:
+        """Run `work` in a transaction and commit it; on a deadlock or lock wait run it all again.
+
+        Args:
+            work: called with the open transaction, perhaps several times.
+            deadline: seconds, when this unit of work may take longer or shorter than the usual.
+
+        Raises:
+            DatabaseUnavailable: no connection, no answer in time, or a commit whose outcome is unknown.
+        """
+        return await self._in_time(lambda: self._retrying(work), deadline)
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work`, which only reads.
+
+        Raises:
+            DatabaseUnavailable: no connection, or no answer in time.
+        """
+
+        async def run() -> T:
+            async with self.engine.connect() as connection:
+                return await work(connection)
+
+        return await self._in_time(run, None)
+
+    async def _in_time(self, run: Callable[[], Awaitable[T]], deadline: float | None) -> T:
+        try:
+            async with asyncio.timeout(deadline or self._deadline):
+                return await run()
+        except (TimeoutError, PoolTimeout, ConnectionError) as error:
+            raise DatabaseUnavailable("the database did not answer in time") from error
+        except (OperationalError, InterfaceError) as error:
+            raise DatabaseUnavailable(f"the database failed: {error.orig}") from error
+
+    async def _retrying(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._once(work)
+            except DBAPIError as error:
+                if attempt == ATTEMPTS or not _retryable(error):
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        async with self.engine.connect() as connection:
+            await connection.execution_options(**{WRITES: True})
+            transaction = Transaction(connection)
+            async with connection.begin():
+                result = await work(transaction)
+            transaction.committed()
+            return result
+
+
+def _retryable(error: DBAPIError) -> bool:
+    """Tell whether the database asks for the whole transaction again."""
+    arguments = error.orig.args if error.orig else ()
+    return bool(arguments) and arguments[0] in RETRYABLE

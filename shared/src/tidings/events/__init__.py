@@ -1,0 +1,24 @@
+"""Events: envelope, catalogue, topic registry and codec. Imports pydantic and nothing else."""
+
+from tidings.events.accounts import SessionStarted, UserRegistered
+from tidings.events.activity import ApiRequest
+from tidings.events.catalogue import CATALOGUE
+from tidings.events.codec import Record, Undecodable, decode, encode
+from tidings.events.envelope import Event, EventData
+from tidings.events.ids import uuid7
+from tidings.events.messages import MessageCreated
+
+__all__ = [
+    "CATALOGUE",
+    "ApiRequest",
+    "Event",
+    "EventData",
+    "MessageCreated",
+    "Record",
+    "SessionStarted",
+    "Undecodable",
+    "UserRegistered",
+    "decode",
+    "encode",
+    "uuid7",
+]

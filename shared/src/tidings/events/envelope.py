@@ -1,0 +1,58 @@
+"""The envelope: one event, its data typed by a versioned model, its attributes those of CloudEvents 1.0."""
+
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from tidings.events.ids import uuid7
+
+TYPE_PREFIX = "tidings."
+
+
+class EventData(BaseModel):
+    """The data of one event type; a subclass is the contract of one version of it.
+
+    Unknown fields are ignored, so that a newer producer does not stop an older consumer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: ClassVar[str]
+    """Name without prefix and version, e.g. `message.created`."""
+    version: ClassVar[int] = 1
+    topic: ClassVar[str]
+    """The Kafka topic that carries this type."""
+
+    @classmethod
+    def type(cls) -> str:
+        """Return the `ce_type`, e.g. `tidings.message.created.v1`."""
+        return f"{TYPE_PREFIX}{cls.name}.v{cls.version}"
+
+    def key(self) -> str:
+        """Return the partition key: events of one key keep their order."""
+        raise NotImplementedError
+
+    def user(self) -> UUID | None:
+        """Return the id of the user whose activity this is; `None` when nobody was signed in."""
+        raise NotImplementedError
+
+
+D = TypeVar("D", bound=EventData, covariant=True)
+
+
+class Event(BaseModel, Generic[D]):
+    """One fact or activity, as it travels (CloudEvents 1.0 section 3)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID = Field(default_factory=uuid7)
+    """Unique per event: the consumer stores each id once."""
+    source: Annotated[str, Field(min_length=1, max_length=255)]
+    """The service that made it, e.g. `tidings-messages`."""
+    time: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+    """When it happened, UTC, microseconds."""
+    sequence: Annotated[int | None, Field(ge=0, lt=2**63)] = None
+    """Number within its key, where the producer counts."""
+    data: D

@@ -1,0 +1,114 @@
+"""The app factory: a service's routes, inside what every Tidings service has."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from starlette.middleware import Middleware
+
+from tidings.http import health, problems
+from tidings.http.bearer import KeysUnavailable, NotAuthenticated, authenticate
+from tidings.http.docs import Document, docs_router
+from tidings.http.middleware import Activity, Identity, SecurityHeaders, UnexpectedErrors
+from tidings.http.pages import BadCursor
+from tidings.http.problems import UNAVAILABLE, Errors, Problem, ProblemDetails, documented
+from tidings.telemetry.setup import Telemetry
+
+MAX_BODY = 64 * 1024
+VERSION = "0.1.0"
+
+CALLER_ERRORS: Errors = {
+    NotAuthenticated: Problem(401, "not-authenticated", "Sign in first.", {"WWW-Authenticate": "Bearer"}),
+    KeysUnavailable: UNAVAILABLE,
+    BadCursor: Problem(400, "bad-cursor", "The cursor is not one of this list."),
+}
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]
+
+
+def create_service(
+    *,
+    name: str,
+    summary: str,
+    public_url: str,
+    address_key: str,
+    telemetry: Telemetry,
+    lifespan: Lifespan,
+    routers: Sequence[APIRouter],
+    public_routers: Sequence[APIRouter] = (),
+    errors: Errors | None = None,
+) -> FastAPI:
+    """Return the application of one service.
+
+    Args:
+        name: short name, e.g. `messages`; the document is served as `/openapi/messages.json`.
+        summary: one sentence for the API document.
+        public_url: the public origin, as `servers` of the document.
+        address_key: keys the hash of client addresses.
+        telemetry: the service's own.
+        lifespan: opens what the routes use; its state has at least `activity`, `checks` and `verifier`.
+        routers: routes that need an access token.
+        public_routers: routes that anybody may call.
+        errors: what the service's own error types mean to a client.
+    """
+    app = FastAPI(
+        title=f"Tidings {name}",
+        summary=summary,
+        version=VERSION,
+        servers=[{"url": public_url}],
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=MAX_BODY,
+        # OpenTelemetry's own instrumentation is on (below); both would make every span twice.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        middleware=[
+            Middleware(Identity, service=telemetry.service),
+            Middleware(SecurityHeaders),
+            Middleware(Activity, address_key=address_key),
+            Middleware(UnexpectedErrors),
+        ],
+    )
+    problems.install(app, {**CALLER_ERRORS, **(errors or {})})
+    for router in public_routers:
+        app.include_router(router, responses=documented(422, 500, 503))
+    for router in routers:
+        app.include_router(router, dependencies=[Depends(authenticate)], responses=documented(401, 422, 500, 503))
+    app.include_router(health.router)
+    _serve_documents(app, name)
+    FastAPIInstrumentor.instrument_app(
+        app,
+        tracer_provider=telemetry.tracer_provider,
+        meter_provider=telemetry.meter_provider,
+        excluded_urls="/health/,/metrics,/docs,/openapi",
+        exclude_spans=["receive", "send"],
+    )
+    return app
+
+
+def _serve_documents(app: FastAPI, name: str) -> None:
+    """Serve the API document also under the service's own name, and a docs page over it."""
+    path = f"/openapi/{name}.json"
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, summary=app.summary, routes=app.routes, servers=app.servers
+            )
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            details = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(details.pop("$defs"))
+            schemas["ProblemDetails"] = details
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+    @app.get(path, include_in_schema=False)
+    async def named_document() -> dict[str, Any]:
+        return document()
+
+    app.include_router(docs_router([Document(name, path)]))

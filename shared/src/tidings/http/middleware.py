@@ -1,0 +1,160 @@
+"""Middleware: pure ASGI, one class for each concern, in the order of `http.app`."""
+
+import hmac
+import logging
+import re
+import time
+from hashlib import sha256
+
+from opentelemetry.trace import Status, StatusCode, get_current_span
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tidings.events import ApiRequest, uuid7
+from tidings.http.problems import UNEXPECTED, respond
+from tidings.kafka.activity import ActivityLane
+from tidings.telemetry.logs import current_service
+from tidings.telemetry.propagation import current_span_context
+
+logger = logging.getLogger(__name__)
+
+SANE_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
+MANAGEMENT = ("/health", "/metrics", "/docs", "/openapi")
+"""Paths that operators and browsers poll; they are no activity."""
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""Set on every answer that does not say otherwise."""
+
+
+class Identity:
+    """Names the request: `X-Request-Id`, `X-Trace-Id` and `traceresponse` on every answer."""
+
+    def __init__(self, app: ASGIApp, service: str) -> None:
+        self.app = app
+        self.service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        current_service.set(self.service)
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if SANE_REQUEST_ID.match(given) else str(uuid7())
+        scope["tidings.request_id"] = request_id
+        span = current_span_context()
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if span:
+                    headers["X-Trace-Id"] = f"{span.trace_id:032x}"
+                    headers["traceresponse"] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+            await send(message)
+
+        await self.app(scope, receive, named)
+
+
+class SecurityHeaders:
+    """Adds the security headers that an answer does not set itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, secured)
+
+
+class Activity:
+    """Emits one `api.request` event for every call, when its answer is complete.
+
+    Args:
+        app: what answers.
+        lane: takes the events; looked up at each call because it is made later, in the lifespan.
+        address_key: keys the hash of the caller's address.
+    """
+
+    def __init__(self, app: ASGIApp, address_key: str) -> None:
+        self.app = app
+        self._key = address_key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(MANAGEMENT):
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status, sent = 500, 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif message["type"] == "http.response.body":
+                sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, counted)
+        finally:
+            lane: ActivityLane = scope["state"]["activity"]
+            lane.emit(self._describe(scope, status, sent, time.perf_counter() - started))
+
+    def _describe(self, scope: Scope, status: int, sent: int, seconds: float) -> ApiRequest:
+        principal = scope.get("tidings.principal")
+        return ApiRequest(
+            method=scope["method"][:16],
+            route=getattr(scope.get("route"), "path", None),
+            status=status,
+            duration_ms=round(seconds * 1000, 3),
+            response_bytes=sent,
+            user_id=principal.user_id if principal else None,
+            username=principal.username if principal else None,
+            request_id=scope["tidings.request_id"],
+            client=self._hashed(scope["client"][0]) if scope.get("client") else None,
+        )
+
+    def _hashed(self, address: str) -> str:
+        return hmac.new(self._key, address.encode(), sha256).hexdigest()[:32]
+
+
+class UnexpectedErrors:
+    """Answers an error that nobody expected with a problem, records it on the span, and logs it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            logger.exception("unexpected error")
+            span = get_current_span()
+            span.record_exception(error)
+            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            if started:
+                raise  # the answer is under way: only cutting the connection can tell the client
+            await respond(Request(scope), UNEXPECTED)(scope, receive, send)

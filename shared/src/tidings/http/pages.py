@@ -1,0 +1,53 @@
+"""Pages: keyset paging with opaque cursors, the same for every list."""
+
+import base64
+import binascii
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Query, Request, Response
+from pydantic import BaseModel, Field
+
+T = TypeVar("T")
+
+Limit = Annotated[int, Query(ge=1, le=100, description="how many items a page has at most")]
+CursorText = Annotated[
+    str | None, Query(max_length=512, description="`next_cursor` of the page before; none for the first page")
+]
+
+
+class BadCursor(Exception):
+    """The cursor was not made by this list."""
+
+
+class Page(BaseModel, Generic[T]):
+    """Some items of a list, and where the list goes on."""
+
+    items: list[T]
+    next_cursor: str | None = Field(description="gives the next page; null on the last one", examples=["AZrk3w"])
+
+
+def encode_cursor(key: bytes) -> str:
+    """Return the opaque text for the sort key of a page's last item."""
+    return base64.urlsafe_b64encode(key).decode().rstrip("=")
+
+
+def decode_cursor(text: str, length: int) -> bytes:
+    """Return the sort key in `text`.
+
+    Raises:
+        BadCursor: `text` is no cursor of a list whose key has `length` bytes.
+    """
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise BadCursor("The cursor is not one of this list; take next_cursor as it was given.") from None
+    if len(key) != length or encode_cursor(key) != text:
+        raise BadCursor("The cursor is not one of this list; take next_cursor as it was given.")
+    return key
+
+
+def link_next(request: Request, response: Response, cursor: str | None) -> None:
+    """Name the next page in the `Link` header (RFC 8288) too."""
+    if cursor:
+        url = request.url.include_query_params(cursor=cursor)
+        response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'

@@ -1,0 +1,140 @@
+"""Problems: every error answer is `application/problem+json` (RFC 9457) and carries the trace id.
+
+An error without transport is mapped to a `Problem` in one table for each service; this module renders it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from tidings.database.transactions import DatabaseUnavailable
+from tidings.telemetry.propagation import current_trace_id
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:tidings:problem:"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an error means to a client."""
+
+    status: int
+    name: str
+    """Last part of the problem's `type`, e.g. `username-taken`."""
+    detail: str
+    """What happened and what to change."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class InvalidField(BaseModel):
+    """One field that was refused."""
+
+    pointer: str = Field(description="JSON pointer into the body, or the name of the parameter", examples=["/message"])
+    detail: str = Field(description="what is wrong with it", examples=["Field required"])
+
+
+class ProblemDetails(BaseModel):
+    """An error answer (RFC 9457)."""
+
+    type: str = Field(examples=[f"{TYPE_PREFIX}validation"])
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["1 field was refused"])
+    instance: str = Field(description="the path that was called", examples=["/api/messages"])
+    trace_id: str | None = Field(
+        description="finds this request in the log", examples=["4bf92f3577b34da6a3ce929d0e0e4736"]
+    )
+    errors: list[InvalidField] | None = Field(default=None, description="each field that was refused")
+
+
+UNAVAILABLE = Problem(503, "unavailable", "A part of the service does not answer; try again.", {"Retry-After": "1"})
+UNEXPECTED = Problem(500, "unexpected", "Something went wrong here; the trace id tells the operators what.")
+
+Errors = Mapping[type[Exception], Problem]
+SHARED_ERRORS: Errors = {DatabaseUnavailable: UNAVAILABLE}
+
+
+def respond(request: Request, problem: Problem, errors: Sequence[InvalidField] | None = None) -> JSONResponse:
+    """Return the answer for `problem`."""
+    details = ProblemDetails(
+        type=TYPE_PREFIX + problem.name,
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=problem.detail,
+        instance=request.url.path,
+        trace_id=current_trace_id(),
+        errors=list(errors) if errors else None,
+    )
+    return JSONResponse(
+        details.model_dump(exclude_none=True), problem.status, dict(problem.headers), media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI, errors: Errors) -> None:
+    """Render HTTP errors, refused input and every error type in `errors` as problems."""
+    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]  # narrower than Exception
+    app.add_exception_handler(RequestValidationError, _refused_input)  # type: ignore[arg-type]  # as above
+    for kind, problem in {**SHARED_ERRORS, **errors}.items():
+        app.add_exception_handler(kind, _mapped(problem))
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of an operation that answers these problem statuses."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def _mapped(problem: Problem) -> Any:
+    async def handler(request: Request, error: Exception) -> JSONResponse:
+        detail = str(error) if problem.status < 500 and str(error) else problem.detail
+        return respond(request, Problem(problem.status, problem.name, detail, problem.headers))
+
+    return handler
+
+
+async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    phrase = HTTPStatus(error.status_code).phrase
+    name = phrase.lower().replace(" ", "-").replace("'", "")
+    detail = {
+        404: "There is nothing at this path.",
+        405: "This path does not take this method; the Allow header says which it takes.",
+        413: "The body is larger than this path takes.",
+    }.get(error.status_code, str(error.detail))
+    if error.status_code == 404 and error.detail != phrase:
+        detail = str(error.detail)
+    return respond(request, Problem(error.status_code, name, detail, dict(error.headers or {})))
+
+
+async def _refused_input(request: Request, error: RequestValidationError) -> JSONResponse:
+    """Name each refused field; never repeat what was sent, which may be a password."""
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return respond(request, Problem(400, "malformed-json", "The body is not valid JSON."))
+    if not _says_json(request) and any(item["loc"] == ("body",) for item in found):
+        return respond(
+            request,
+            Problem(415, "unsupported-media-type", "Send the body as JSON with Content-Type: application/json."),
+        )
+    fields = [InvalidField(pointer=_pointer(item["loc"]), detail=item["msg"]) for item in found]
+    count = "1 field was refused" if len(fields) == 1 else f"{len(fields)} fields were refused"
+    return respond(request, Problem(422, "validation", f"{count}; see errors."), fields)
+
+
+def _says_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _pointer(loc: Sequence[str | int]) -> str:
+    """Return a JSON pointer (RFC 6901) for a body field, else the parameter's name."""
+    place, *rest = [str(part) for part in loc]
+    if place != "body":
+        return ".".join(rest) or place
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in rest)

@@ -1,0 +1,148 @@
+"""The consumer loop: reads batches, has them stored, and only then commits their offsets.
+
+The handler makes storing idempotent (the event id is the key), so a batch read again after a crash has no second
+effect.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from tidings.kafka.settings import KafkaSettings
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+POLL_MS = 200
+COMMIT_DEADLINE = 5.0
+STOP_DEADLINE = 3.0
+BACKOFF = (0.1, 0.2, 0.5, 1.0)
+"""Seconds between attempts; the last one repeats."""
+
+Records = Sequence["ConsumerRecord[bytes | None, bytes | None]"]
+
+
+class RetryLater(Exception):
+    """The handler could not store the batch now; it is handed over again, in order, until it can."""
+
+
+class Consumer:
+    """Reads topics as a member of a consumer group.
+
+    Args:
+        settings: where the brokers are.
+        topics: what to read.
+        group: the consumer group.
+        handle: stores one batch; raises `RetryLater` when it cannot right now. Any other exception ends the loop
+            without committing.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics: Sequence[str],
+        group: str,
+        handle: Callable[[Records], Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._group = group
+        self._handle = handle
+        self._stopping = asyncio.Event()
+        self._connected = False
+
+    async def check(self) -> None:
+        """Raise when the consumer is not connected to its group."""
+        if not self._connected:
+            raise ConnectionError(f"not connected to Kafka at {self._settings.bootstrap_servers}")
+
+    async def run(self) -> None:
+        """Read until `stop`; connects again whenever the connection is lost."""
+        failures = 0
+        while not self._stopping.is_set():
+            consumer = self._new_consumer()
+            try:
+                await consumer.start()
+                self._connected, failures = True, 0
+                while not self._stopping.is_set():
+                    await self._read_once(consumer)
+                while self._settings.drain_at_stop and await self._read_once(consumer):
+                    pass
+            except (KafkaError, OSError) as error:
+                logger.warning("connection to Kafka lost: %r", error)
+            finally:
+                self._connected = False
+                await _stop(consumer)
+            await self._pause(failures)
+            failures += 1
+
+    async def stop(self, task: "asyncio.Task[None]", deadline: float) -> None:
+        """End `task`, which runs this loop, after the batch in hand or after `deadline` seconds."""
+        self._stopping.set()
+        await asyncio.wait([task], timeout=deadline)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    def _new_consumer(self) -> "AIOKafkaConsumer[bytes | None, bytes | None]":
+        return AIOKafkaConsumer(
+            *self._topics,
+            **self._settings.client_options(),
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=self._settings.fetch_max_wait_ms,
+            metadata_max_age_ms=5_000,
+        )
+
+    async def _read_once(self, consumer: "AIOKafkaConsumer[Any, Any]") -> bool:
+        """Read, store and commit one batch; `False` when there was none or it could not be stored."""
+        batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH)
+        records = [record for batch in batches.values() for record in batch]
+        if not records or not await self._stored(records):
+            return False
+        await self._commit(consumer, {tp: batch[-1].offset + 1 for tp, batch in batches.items() if batch})
+        return True
+
+    async def _stored(self, records: Records) -> bool:
+        """Hand over `records` until they are stored; `False` when the service stops before that."""
+        failures = 0
+        while True:
+            try:
+                await self._handle(records)
+            except RetryLater as error:
+                logger.warning("storing waits: %s", error)
+                if await self._pause(failures):
+                    return False
+                failures += 1
+            else:
+                return True
+
+    async def _commit(self, consumer: "AIOKafkaConsumer[Any, Any]", offsets: dict[TopicPartition, int]) -> None:
+        """Commit what is stored; a commit that fails costs a second reading, nothing else."""
+        try:
+            async with asyncio.timeout(COMMIT_DEADLINE):
+                await consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError, TimeoutError) as error:
+            logger.warning("offsets not committed: %r", error)
+
+    async def _pause(self, failures: int) -> bool:
+        """Wait before the next attempt; `True` when the service stops meanwhile."""
+        seconds = BACKOFF[min(failures, len(BACKOFF) - 1)]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
+
+
+async def _stop(consumer: "AIOKafkaConsumer[Any, Any]") -> None:
+    """Leave the group, within a deadline; aiokafka may raise a stray cancellation here."""
+    stopping = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait([stopping], timeout=STOP_DEADLINE)
+    stopping.cancel()
+    with contextlib.suppress(asyncio.CancelledError, KafkaError, OSError):
+        await stopping

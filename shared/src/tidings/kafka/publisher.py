@@ -1,0 +1,188 @@
+"""The publisher: sends records in order with all acknowledgements, and is rebuilt when its producer is beyond repair.
+
+An idempotent aiokafka producer retries without end while the broker is away, and some errors kill it for good. So every
+batch has a deadline, and a producer that misses it is thrown away.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidTopicError, KafkaError, MessageSizeTooLargeError
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, use_span
+
+from tidings.events import Record
+from tidings.kafka.settings import KafkaSettings
+from tidings.telemetry import names
+from tidings.telemetry.propagation import context_from, current_carrier
+
+logger = logging.getLogger(__name__)
+
+BATCH_DEADLINE = 15.0
+"""Seconds until a batch that the broker has not acknowledged is given up, and its producer with it."""
+STOP_DEADLINE = 1.0
+
+REFUSED = (MessageSizeTooLargeError, InvalidTopicError)
+"""Errors that concern one record; its producer is well."""
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A record to publish, and the trace context of what caused it."""
+
+    record: Record
+    carrier: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+class BrokerUnavailable(Exception):
+    """The broker did not acknowledge in time; records may or may not have arrived."""
+
+
+class Publisher:
+    """Publishes batches of records.
+
+    Args:
+        settings: where the brokers are.
+        tracer: makes the publish span of each record, of kind PRODUCER, in the trace that caused it.
+        client_id: how the brokers name this producer in their logs.
+    """
+
+    def __init__(self, settings: KafkaSettings, tracer: Tracer, client_id: str) -> None:
+        self._settings = settings
+        self._tracer = tracer
+        self._client_id = client_id
+        self._producer: AIOKafkaProducer | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def publish(self, batch: Sequence[Outgoing], deadline: float = BATCH_DEADLINE) -> list[Exception | None]:
+        """Send `batch` in order and wait for every acknowledgement.
+
+        Returns:
+            For each record `None`, or why the broker refused it.
+
+        Raises:
+            BrokerUnavailable: not all were acknowledged within `deadline` seconds.
+        """
+        spans = [self._start_span(outgoing) for outgoing in batch]
+        try:
+            async with asyncio.timeout(deadline):
+                producer = await self._connected()
+                sends = [await self._send(producer, one, span) for one, span in zip(batch, spans, strict=True)]
+                outcomes = [await self._outcome(send) for send in sends]
+        except (TimeoutError, KafkaError, OSError) as error:
+            self._discard()
+            for span in spans:
+                _end(span, error)
+            raise BrokerUnavailable(
+                f"Kafka at {self._settings.bootstrap_servers} does not answer: {error!r}"
+            ) from error
+        for span, outcome in zip(spans, outcomes, strict=True):
+            _end(span, outcome)
+        if any(outcome and not isinstance(outcome, REFUSED) for outcome in outcomes):
+            self._discard()
+        return outcomes
+
+    async def close(self) -> None:
+        """Stop the producer, within a deadline."""
+        self._discard()
+        if self._stopping:
+            await asyncio.wait(self._stopping, timeout=STOP_DEADLINE)
+
+    async def _connected(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                **self._settings.client_options(),
+                client_id=self._client_id,
+                acks="all",
+                enable_idempotence=True,
+            )
+            try:
+                await producer.start()
+            except BaseException:
+                self._stop_in_background(producer)
+                raise
+            self._producer = producer
+        return self._producer
+
+    async def _send(
+        self, producer: AIOKafkaProducer, outgoing: Outgoing, span: Span
+    ) -> "asyncio.Future[object] | Exception":
+        record = outgoing.record
+        headers = [(name, text.encode()) for name, text in record.headers]
+        with use_span(span):
+            headers += [(name, text.encode()) for name, text in current_carrier().items()]
+        try:
+            future: asyncio.Future[object] = await producer.send(
+                record.topic, record.value, key=record.key, headers=headers
+            )
+        except REFUSED as error:
+            refusal: Exception = error
+            return refusal
+        return future
+
+    @staticmethod
+    async def _outcome(send: "asyncio.Future[object] | Exception") -> Exception | None:
+        if isinstance(send, Exception):
+            return send
+        try:
+            await asyncio.shield(send)
+        except KafkaError as error:
+            refusal: Exception = error
+            return refusal
+        return None
+
+    def _start_span(self, outgoing: Outgoing) -> Span:
+        record = outgoing.record
+        headers = dict(record.headers)
+        return self._tracer.start_span(
+            f"publish {record.topic}",
+            context=context_from(outgoing.carrier),
+            kind=SpanKind.PRODUCER,
+            attributes={
+                names.MESSAGING_SYSTEM: "kafka",
+                names.MESSAGING_OPERATION_TYPE: "send",
+                names.MESSAGING_OPERATION_NAME: "publish",
+                names.MESSAGING_DESTINATION: record.topic,
+                names.MESSAGING_MESSAGE_ID: headers.get("ce_id", ""),
+                names.EVENT_TYPE: headers.get("ce_type", ""),
+                **outgoing.attributes,
+            },
+        )
+
+    def _discard(self) -> None:
+        if self._producer is not None:
+            self._stop_in_background(self._producer)
+            self._producer = None
+
+    def _stop_in_background(self, producer: AIOKafkaProducer) -> None:
+        task = asyncio.create_task(_stop(producer))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Stop a producer; when it does not, because its broker is away, end its sender by force.
+
+    A sender left behind would send its old records when the broker comes back, after newer ones.
+    """
+    with contextlib.suppress(TimeoutError, KafkaError, OSError):
+        async with asyncio.timeout(STOP_DEADLINE):
+            await producer.stop()
+            return
+    sender = producer._sender
+    if sender.sender_task is not None:
+        sender.sender_task.cancel()
+        await asyncio.wait([sender.sender_task], timeout=STOP_DEADLINE)
+    with contextlib.suppress(TimeoutError, KafkaError, OSError):
+        async with asyncio.timeout(STOP_DEADLINE):
+            await producer.client.close()
+
+
+def _end(span: Span, error: Exception | None) -> None:
+    if error:
+        span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+    span.end()

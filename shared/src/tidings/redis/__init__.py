@@ -1,0 +1,1 @@
+"""Redis: a client that answers in time or says that it cannot."""

@@ -1,0 +1,44 @@
+"""The client: redis-py without its own retries, which would run a script or a counter twice."""
+
+from functools import cache
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from tidings.redis.settings import RedisSettings
+
+SOCKET_TIMEOUT = 1.0
+
+
+def connect(settings: RedisSettings) -> Redis:
+    """Return a client for `settings.url`; it connects on first use.
+
+    `memory://name` is an in-process stand-in, the same for every client of that name.
+    """
+    url = settings.url.get_secret_value()
+    if url.startswith("memory://"):
+        return _in_memory(url)
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=SOCKET_TIMEOUT,
+        socket_connect_timeout=SOCKET_TIMEOUT,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+    )
+
+
+def _in_memory(url: str) -> Redis:
+    from fakeredis import FakeAsyncRedis  # only an embedded installation has it
+
+    client: Redis = FakeAsyncRedis(server=_server(url), decode_responses=True)
+    return client
+
+
+@cache
+def _server(url: str) -> Any:
+    from fakeredis import FakeServer
+
+    return FakeServer()

@@ -1,0 +1,120 @@
+"""Settings: read once from the environment, every problem in one message, each with its variable's name.
+
+A service declares one `Settings` class made of groups. The variable of a field is its path in
+capitals: `database.url` is read from `TIDINGS_DATABASE_URL`.
+"""
+
+import difflib
+import os
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "TIDINGS_"
+
+
+class SettingsError(Exception):
+    """One or more settings are missing or wrong; the message has one line for each variable."""
+
+
+class Group(BaseModel):
+    """A named part of a service's settings, such as `database`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def group() -> Any:
+    """Return a field whose group is validated also when none of its variables is set."""
+    return Field(default_factory=dict, validate_default=True)
+
+
+class Settings(BaseSettings):
+    """What every service is told: where it runs, and where its telemetry goes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    environment: Literal["production", "development"] = Field(
+        default="production",
+        description="`development` allows defaults for secrets; anything else must be given them",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="the least severe log lines that are written"
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="base URL of an OpenTelemetry collector (OTLP over HTTP); none: spans stay home",
+    )
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(kind: type[S], **given: Any) -> S:
+    """Read settings of `kind` from the environment.
+
+    Args:
+        kind: the service's settings class.
+        given: values that the caller decides, by group, e.g. `database={"url": ...}`.
+
+    Raises:
+        SettingsError: naming every variable that is missing or wrong, in one message.
+    """
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        problems = [_describe(kind, problem) for problem in error.errors(include_url=False)]
+        raise SettingsError("wrong settings:\n" + "\n".join(problems)) from None
+
+
+def variable(path: tuple[str | int, ...]) -> str:
+    """Return the environment variable of the setting at `path`, e.g. `("database", "url")`."""
+    name = "_".join(str(part) for part in path).upper()
+    return name if name.startswith("OTEL_") else PREFIX + name
+
+
+def _describe(kind: type[BaseModel], problem: ErrorDetails) -> str:
+    path = _field_path(kind, problem["loc"])
+    name = variable(path)
+    message = "is not set" if problem["type"] == "missing" else problem["msg"]
+    return f"  {name}: {message}{_purpose(kind, path)}{_near_miss(name)}"
+
+
+def _field_path(kind: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Cut from an error's location what is no field of ours, such as a union's branch."""
+    path: list[str | int] = []
+    current: Any = kind
+    for part in loc:
+        fields = getattr(current, "model_fields", {})
+        if part not in fields:
+            return tuple(path) or loc
+        path.append(part)
+        current = fields[part].annotation
+    return tuple(path)
+
+
+def _purpose(kind: type[BaseModel], path: tuple[str | int, ...]) -> str:
+    current: Any = kind
+    description = None
+    for part in path:
+        field = getattr(current, "model_fields", {}).get(part)
+        if field is None:
+            return ""
+        description, current = field.description, field.annotation
+    return f" ({description})" if description else ""
+
+
+def _near_miss(name: str) -> str:
+    """Name a variable that is set and looks like a misspelt `name`."""
+    others = [other for other in os.environ if other.startswith(PREFIX) and other != name]
+    near = difflib.get_close_matches(name, others, n=1, cutoff=0.9)
+    return f"; {near[0]} is set: is it a misspelling?" if near else ""

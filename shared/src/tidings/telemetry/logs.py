@@ -1,0 +1,52 @@
+"""Logging: one JSON object a line on standard error, with service, trace id and span id wherever there are any.
+
+The context comes from `contextvars`, so a line written at start-up, in a task or in the consumer is as good as one
+written in a request.
+"""
+
+import logging
+import sys
+from contextvars import ContextVar
+from typing import TextIO
+
+from pythonjsonlogger.json import JsonFormatter
+
+from tidings.telemetry.propagation import current_span_context
+
+current_service: ContextVar[str] = ContextVar("current_service", default="tidings")
+"""The service that the running code belongs to; set where a service's tasks and requests begin."""
+
+FIELDS = "{asctime}{levelname}{name}{message}{service}{trace_id}{span_id}"
+
+
+class _Context(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        context = current_span_context()
+        record.service = current_service.get()
+        record.trace_id = f"{context.trace_id:032x}" if context else None
+        record.span_id = f"{context.span_id:016x}" if context else None
+        return True
+
+
+def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Send every log line of this process to `stream` (standard error when not given) as JSON.
+
+    Args:
+        level: the least severe level of Tidings' own lines; libraries log warnings and worse.
+        stream: where lines go.
+    """
+    formatter = JsonFormatter(
+        FIELDS,
+        style="{",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        json_ensure_ascii=False,
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(formatter)
+    handler.addFilter(_Context())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name in ("tidings", "tidings_auth", "tidings_messages", "tidings_log_consumer", "tidings_local"):
+        logging.getLogger(name).setLevel(level)

@@ -1,0 +1,56 @@
+"""Trace propagation: the W3C trace context as a small mapping that an outbox row or a Kafka record carries.
+
+Only OpenTelemetry's API is needed. Source: W3C Trace Context level 1.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
+
+_propagator = TraceContextTextMapPropagator()
+
+
+def current_carrier() -> dict[str, str]:
+    """Return `traceparent` (and `tracestate`) of the current span; empty when there is none."""
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier)
+    return carrier
+
+
+def context_from(carrier: Mapping[str, str]) -> Context:
+    """Return the context that `carrier` describes; a malformed one gives an empty context."""
+    return _propagator.extract(carrier, context=Context())
+
+
+def carrier_from_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Return the trace context among a record's headers.
+
+    Of a record with two `traceparent` headers neither can be believed: it starts a new trace.
+    """
+    found: dict[str, list[str]] = {TRACEPARENT: [], TRACESTATE: []}
+    for name, raw in headers:
+        if name in found and raw is not None:
+            found[name].append(raw.decode("ascii", errors="replace"))
+    if len(found[TRACEPARENT]) != 1:
+        return {}
+    carrier = {TRACEPARENT: found[TRACEPARENT][0]}
+    if found[TRACESTATE]:
+        carrier[TRACESTATE] = ",".join(found[TRACESTATE])
+    return carrier
+
+
+def current_span_context() -> SpanContext | None:
+    """Return the current span's context, or `None` outside any trace."""
+    context = get_current_span().get_span_context()
+    return context if context.is_valid else None
+
+
+def current_trace_id() -> str | None:
+    """Return the current trace id as 32 hexadecimal digits, or `None` outside any trace."""
+    context = current_span_context()
+    return f"{context.trace_id:032x}" if context else None
