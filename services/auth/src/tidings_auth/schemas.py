@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from tidings.http.bodies import Body
 from tidings.principal import Role
 from tidings_auth import usernames
 
@@ -19,19 +20,15 @@ Password = Annotated[
 ]
 
 
-class NewAccount(BaseModel):
+class NewAccount(Body):
     """An account to make."""
-
-    model_config = ConfigDict(strict=True)
 
     username: Username
     password: Password
 
 
-class Credentials(BaseModel):
+class Credentials(Body):
     """Who signs in."""
-
-    model_config = ConfigDict(strict=True)
 
     username: str = Field(max_length=256, examples=["mina"])
     password: Annotated[SecretStr, Field(max_length=1024, examples=["correct horse battery"])]

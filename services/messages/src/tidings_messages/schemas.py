@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from tidings.http.bodies import Body
 from tidings_messages.posting import normalised
 
 Text = Annotated[
@@ -15,10 +16,8 @@ Text = Annotated[
 ]
 
 
-class NewMessage(BaseModel):
+class NewMessage(Body):
     """A message to post; whose it is, the access token says."""
-
-    model_config = ConfigDict(strict=True)
 
     message: Text
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BINARY, DateTime, MetaData, String, TypeDecorator
+from sqlalchemy import DateTime, LargeBinary, MetaData, String, TypeDecorator
 from sqlalchemy.dialects import mysql
 
 NAMING = {
@@ -32,7 +32,8 @@ def new_metadata() -> MetaData:
 class Id(TypeDecorator[UUID]):
     """A UUID in 16 bytes, ordered as its bytes are: a UUIDv7 key keeps rows in the order they came."""
 
-    impl = BINARY(16)
+    # SQLite would hold a BINARY column for a number; LargeBinary is a BLOB there.
+    impl = LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
     cache_ok = True
 
     def process_bind_param(self, value: UUID | None, dialect: Any) -> bytes | None:

@@ -1,0 +1,56 @@
+"""Fixtures for all tests: real servers for the session, and the backends that a test runs on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.backends import fresh_backends
+from support.collector import Collector, running_collector
+from support.servers import RealServers
+from support.system import System, embedded_system, real_system
+from tidings_local.backends import Backends
+
+BACKENDS = ["embedded", pytest.param("real", marks=pytest.mark.real)]
+
+# Spans leave soon, so that a test need not wait for them.
+QUICK_SPANS = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServers]:
+    """The real servers, each started when a test first needs it."""
+    servers = RealServers(tmp_path_factory.mktemp("servers"))
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """A collector that takes every system's spans."""
+    with running_collector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def system(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, collector: Collector
+) -> Iterator[System]:
+    """A system that all tests share which do it no harm: embedded, and again on real servers."""
+    folder: Path = tmp_path_factory.mktemp(f"system-{request.param}")
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **QUICK_SPANS}
+    if request.param == "embedded":
+        with embedded_system(folder, environment) as running:
+            yield running
+    else:
+        with real_system(folder, request.getfixturevalue("servers"), environment) as running:
+            yield running
+
+
+@pytest.fixture(params=BACKENDS)
+def backends(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backends]:
+    """Backends that nobody else uses: new databases, and a consumer group of their own."""
+    monkeypatch.setenv("TIDINGS_CONSUMER_GROUP", f"tidings-log-{tmp_path.name}-{request.param}")
+    servers = request.getfixturevalue("servers") if request.param == "real" else None
+    with fresh_backends(tmp_path, servers) as opened:
+        yield opened

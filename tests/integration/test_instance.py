@@ -1,0 +1,239 @@
+"""All services together: what goes over the wire, and what an error does to an answer."""
+
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import OperationalError
+
+from support.backends import fresh_backends
+from support.instance import Instance, running_instance
+from support.servers import RealServers
+from tidings_local.backends import Backends
+
+JSON = {"content-type": "application/json"}
+PUBLIC = {
+    ("POST", "/api/register"),
+    ("POST", "/api/login"),
+    ("GET", "/.well-known/jwks.json"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/docs"),
+    ("GET", "/docs/assets/{name}"),
+    ("GET", "/openapi.json"),
+    ("GET", "/openapi/auth.json"),
+    ("GET", "/openapi/messages.json"),
+    ("GET", "/openapi/logs.json"),
+}
+
+
+@pytest.fixture
+async def instance(backends: Backends, tmp_path: Path) -> AsyncIterator[Instance]:
+    async with running_instance(backends, tmp_path) as running:
+        yield running
+
+
+def routes_of(app: FastAPI) -> set[tuple[str, str]]:
+    return {
+        (method, route.path)
+        for route in iter_route_contexts(app.routes)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+
+
+async def test_every_route_that_is_not_public_refuses_an_anonymous_call(instance: Instance) -> None:
+    walked: set[tuple[str, str]] = set()
+    for app in instance.services.apps.values():
+        for method, path in routes_of(app):
+            walked.add((method, path))
+            if (method, path) in PUBLIC:
+                continue
+            for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic bWluYTptaW5h"}):
+                answer = await instance.http.request(method, path, headers=headers, json={})
+                assert answer.status_code == 401, (method, path, headers, answer.text)
+    assert len(walked - PUBLIC) >= 4
+    assert walked >= PUBLIC
+
+
+async def test_a_record_carries_exactly_one_traceparent_and_every_attribute(
+    instance: Instance, backends: Backends
+) -> None:
+    me = await instance.person()
+    message = (await instance.http.post("/api/messages", json={"message": "wire"}, headers=me)).json()
+    await instance.until(f"/api/logs?trace_id={message['trace_id']}", me, 2)
+    consumer = AIOKafkaConsumer(
+        "tidings.messages.v1",
+        bootstrap_servers=backends.kafka,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=10,
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    found = None
+    while found is None:
+        for records in (await consumer.getmany(timeout_ms=1000)).values():
+            for record in records:
+                if dict(record.headers).get("ce_id") == message["event_id"].encode():
+                    found = record
+    await consumer.stop()
+    names = [name for name, _ in found.headers]
+    assert names.count("traceparent") == 1
+    assert message["trace_id"].encode() in dict(found.headers)["traceparent"]
+    assert dict(found.headers)["ce_type"] == b"tidings.message.created.v1"
+    assert found.key == message["id"].encode()
+    assert b"wire" not in found.value
+
+
+async def test_a_failing_commit_answers_an_error_and_writes_nothing(instance: Instance) -> None:
+    me = await instance.person()
+
+    def lose(connection: Connection) -> None:
+        if "messages" in str(connection.engine.url):
+            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+    event.listen(Engine, "commit", lose)
+    try:
+        answer = await instance.http.post("/api/messages", json={"message": "lost"}, headers=me)
+    finally:
+        event.remove(Engine, "commit", lose)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["type"] == "urn:tidings:problem:unavailable"
+    assert "lost" not in answer.text
+    assert (await instance.http.get("/api/messages", headers=me)).json()["items"] == []
+
+
+@pytest.mark.real
+async def test_a_connection_killed_at_commit_answers_an_error(
+    servers: RealServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDINGS_CONSUMER_GROUP", tmp_path.name)
+    mariadb = servers.mariadb
+    client = ["mariadb", "--protocol=tcp", "--host=127.0.0.1", f"--port={mariadb.port}", "--user=root"]
+
+    def kill(connection: Connection) -> None:
+        if "tidings_messages" in str(connection.engine.url):
+            number = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar()
+            subprocess.run([*client, "--execute", f"KILL {number}"], check=True)
+
+    with fresh_backends(tmp_path, servers) as backends:
+        async with running_instance(backends, tmp_path) as instance:
+            me = await instance.person()
+            event.listen(Engine, "commit", kill)
+            try:
+                answer = await instance.http.post("/api/messages", json={"message": "killed"}, headers=me)
+            finally:
+                event.remove(Engine, "commit", kill)
+            assert answer.status_code == 503
+            assert (await instance.http.get("/api/messages", headers=me)).json()["items"] == []
+            again = await instance.http.post("/api/messages", json={"message": "alive"}, headers=me)
+            assert again.status_code == 201
+
+
+async def test_a_refused_body_is_never_repeated(instance: Instance) -> None:
+    canary = "canary-5d1f9c"
+    for body in (
+        {"username": "mina", "password": canary[:5]},
+        {"username": "mina", "password": [canary]},
+        {"username": "mina", "password": canary * 50},
+        {"username": canary, "password": f"{canary}-and-more"},
+        {"username": 5, "password": canary},
+        [canary],
+        canary,
+        {"username": "mina", "password": f"{canary}\ud800"},
+    ):
+        for path in ("/api/register", "/api/login"):
+            answer = await instance.http.post(path, content=json.dumps(body), headers=JSON)
+            assert answer.status_code in (401, 422), (path, body, answer.text)
+            assert canary[:5] not in answer.text
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["trace_id"]
+
+
+async def test_a_wrong_user_and_a_wrong_password_look_the_same(instance: Instance) -> None:
+    await instance.person("mina")
+    wrong = await instance.http.post("/api/login", json={"username": "mina", "password": "wrong-password"})
+    unknown = await instance.http.post("/api/login", json={"username": "nobody", "password": "wrong-password"})
+    strip = ("trace_id",)
+    assert wrong.status_code == unknown.status_code == 401
+    assert {k: v for k, v in wrong.json().items() if k not in strip} == {
+        k: v for k, v in unknown.json().items() if k not in strip
+    }
+    assert set(wrong.headers) == set(unknown.headers)
+
+
+async def test_usernames_that_count_as_the_same_are_taken(instance: Instance) -> None:
+    password = "a password that nobody else has"
+    for username in ("Straße", "소식통", "mina"):
+        answer = await instance.http.post("/api/register", json={"username": username, "password": password})
+        assert answer.status_code == 201
+    for username in ("STRASSE", "소식통", "ＭＩＮＡ", "Mina"):
+        answer = await instance.http.post("/api/register", json={"username": username, "password": password})
+        assert answer.status_code == 409, username
+        assert answer.json()["type"] == "urn:tidings:problem:username-taken"
+    signed_in = await instance.http.post("/api/login", json={"username": "ＳＴＲＡＳＳＥ", "password": password})
+    assert signed_in.json()["username"] == "Straße"
+
+
+async def test_texts_come_back_as_they_were_sent(instance: Instance) -> None:
+    me = await instance.person()
+    for text in ("한글과 emoji 🧑‍🚀", "a\nb\tc", "ＦＵＬＬ", "x" * 10_000, "𝔘𝔫𝔦𝔠𝔬𝔡𝔢", "'; DROP TABLE messages; --"):
+        answer = await instance.http.post("/api/messages", json={"message": f"  {text}\n"}, headers=me)
+        assert answer.status_code == 201
+        assert answer.json()["message"] == text
+        first = (await instance.http.get("/api/messages?limit=1", headers=me)).json()["items"][0]
+        assert first["message"] == text
+
+
+async def test_a_text_that_is_no_message_is_refused_with_what_to_change(instance: Instance) -> None:
+    me = await instance.person()
+    for body in (
+        b'{"message": ""}',
+        b'{"message": " \\n"}',
+        b'{"message": "a\\u0000b"}',
+        b'{"message": "\\ud800"}',
+        b'{"message": 5}',
+        b'{"message": null}',
+        b"{}",
+        b'{"message": "' + b"x" * 10_001 + b'"}',
+    ):
+        answer = await instance.http.post(
+            "/api/messages", content=body, headers=me | {"content-type": "application/json"}
+        )
+        assert answer.status_code == 422, (body[:40], answer.text)
+        assert answer.json()["errors"][0]["pointer"] == "/message"
+
+
+async def test_readiness_names_each_dependency(instance: Instance) -> None:
+    found = (await instance.http.get("/health/ready")).json()
+    assert {name: set(service["dependencies"]) for name, service in found.items()} == {
+        "auth": {"database", "redis", "kafka"},
+        "messages": {"database", "kafka", "keys"},
+        "logs": {"database", "kafka", "keys"},
+    }
+
+
+async def test_the_home_page_and_the_docs_load_nothing_from_elsewhere(instance: Instance) -> None:
+    home = await instance.http.get("/")
+    assert home.status_code == 200
+    assert 'href="/docs' in home.text
+    page = await instance.http.get("/docs")
+    for text in (home.text, page.text):
+        assert "http://" not in text
+        assert "https://" not in text
+    for name in ("auth", "messages", "logs"):
+        document = (await instance.http.get(f"/openapi/{name}.json")).json()
+        assert document["openapi"].startswith("3.")
+        assert document["servers"] == [{"url": "/"}]
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                assert operation["summary"]
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "docs.js", "docs.css"):
+        assert (await instance.http.get(f"/docs/assets/{asset}")).status_code == 200
+    assert (await instance.http.get("/docs/assets/..%2fdocs.html")).status_code == 404
