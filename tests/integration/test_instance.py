@@ -41,7 +41,7 @@ async def instance(backends: Backends, tmp_path: Path) -> AsyncIterator[Instance
 
 def routes_of(app: FastAPI) -> set[tuple[str, str]]:
     return {
-        (method, route.path)
+        (method, str(route.path))
         for route in iter_route_contexts(app.routes)
         for method in (route.methods or set()) - {"HEAD"}
     }

@@ -236,7 +236,9 @@ def test_the_message_lists_at_most_five_problems() -> None:
     st.none() | st.binary(max_size=200),
     st.lists(
         st.tuples(
-            st.sampled_from(["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_sequence", "traceparent"]),
+            st.sampled_from(
+                ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_sequence", "traceparent"]
+            ),
             st.none() | st.binary(max_size=40) | st.sampled_from([text for _, text in wire()[1]]),
         ),
         max_size=12,

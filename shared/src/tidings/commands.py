@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from types import FrameType
+from typing import NoReturn, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -55,6 +57,20 @@ def main(package: str, kind: type[S], create_app: Callable[[S], FastAPI], argv: 
     return _serve(create_app(settings), settings)
 
 
+def end_on_signals() -> None:
+    """Have SIGINT and SIGTERM end the process with exit code 0, after what is being left has been left in order.
+
+    uvicorn drains first and raises the signal again afterwards; without this the signal's default would end the process
+    as if it had been killed.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+
+
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(0)
+
+
 def _serve(app: FastAPI, settings: ServiceSettings) -> int:
     server = uvicorn.Server(
         uvicorn.Config(
@@ -67,6 +83,7 @@ def _serve(app: FastAPI, settings: ServiceSettings) -> int:
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )
+    end_on_signals()
     server.run()
     return 0 if server.started else 1
 

@@ -37,7 +37,7 @@ def embedded_backends(folder: Path) -> Iterator[Backends]:
         redis="memory://redis",
         kafka=",".join(f"{broker.host}:{broker.port}" for broker in brokers),
         kafka_options=EMBEDDED_KAFKA,
-        described=f"embedded: SQLite in {folder}, Redis and Kafka in memory",
+        described="embedded: SQLite, with Redis and Kafka in memory",
     )
     del mock  # the cluster lives as long as this object
 
@@ -63,6 +63,5 @@ def real_backends(folder: Path) -> Iterator[Backends]:
             database=database,
             redis=redis.url,
             kafka=kafka.bootstrap,
-            described=f"real servers with data in {folder}: MariaDB :{mariadb.port}, Redis {redis.url}, "
-            f"Kafka {kafka.bootstrap}",
+            described=f"real servers: MariaDB :{mariadb.port}, Redis :{redis.port}, Kafka {kafka.bootstrap}",
         )

@@ -1,14 +1,11 @@
 """Running: everything in one process on one port, until Ctrl-C or SIGTERM; then it drains and ends."""
 
 import asyncio
-import signal
 import socket
-import sys
-from types import FrameType
-from typing import NoReturn
 
 import uvicorn
 
+from tidings.commands import end_on_signals
 from tidings.settings import SettingsError
 from tidings.telemetry.logs import configure_logging
 from tidings_local.backends import Backends, embedded_backends, real_backends
@@ -29,8 +26,7 @@ def run(settings: LocalSettings) -> None:
         ServerMissing, ServerFailed: with `REAL=1`, a server cannot be started.
     """
     configure_logging("INFO")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _exit)  # uvicorn raises the signal again when it has drained
+    end_on_signals()
     with _listening(settings) as listener, data_folder(settings.data) as folder:
         backends = real_backends(folder / "servers") if settings.real else embedded_backends(folder)
         with backends as opened:
@@ -71,6 +67,7 @@ def _banner(settings: LocalSettings, backends: Backends) -> str:
         f"\n  Tidings runs at    {settings.url}\n"
         f"  API documents      {settings.url}/docs\n"
         f"  Backends           {backends.described}\n"
+        f"  Data               {settings.data.resolve()}\n"
         f"  See it work        make demo PORT={settings.port}\n"
         f"  Stop               Ctrl-C\n"
     )
@@ -89,7 +86,3 @@ def _listening(settings: LocalSettings) -> socket.socket:
             f"PORT: {settings.host}:{settings.port} cannot be used: {reason}; choose another, e.g. make run PORT=8081"
         ) from None
     return listener
-
-
-def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(0)

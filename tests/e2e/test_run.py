@@ -1,0 +1,149 @@
+"""The local runner: one command that starts, keeps its data, and ends cleanly; and errors of one clear line."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.client import Person, eventually
+from support.servers import require
+from support.system import Process
+from tidings_local.servers.ports import free_port
+
+
+def local(folder: Path, **environment: str) -> Process:
+    port = free_port()
+    return Process(
+        name="all",
+        command=[sys.executable, "-m", "tidings_local", "run"],
+        environment={"PORT": str(port), "DATA": str(folder / "var"), **environment},
+        url=f"http://127.0.0.1:{port}",
+        log=folder / "log",
+    )
+
+
+@contextmanager
+def running(process: Process) -> Iterator[httpx.Client]:
+    process.start()
+    try:
+        with httpx.Client(base_url=process.url, timeout=15) as http:
+            eventually(lambda: http.get("/health/ready").status_code, lambda status: status == 200, seconds=20)
+            yield http
+    finally:
+        if process.running and process.running.poll() is None:
+            process.stop()
+
+
+def refused(environment: dict[str, str]) -> str:
+    """Run it where it cannot run, and return what it says."""
+    command = [sys.executable, "-m", "tidings_local", "run"]
+    ended = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    return ended.stderr.strip()
+
+
+@pytest.mark.parametrize("real", ["", pytest.param("1", marks=pytest.mark.real)], ids=["embedded", "real"])
+def test_data_survives_a_restart_and_the_journal_says_where_it_runs(
+    tmp_path: Path, real: str, record_property: Callable[[str, object], None]
+) -> None:
+    if real:
+        for name in ("MariaDB", "Redis", "Kafka"):
+            require(name)
+    process = local(tmp_path, REAL=real)
+    with running(process) as http:
+        person = Person(http, "mina")
+        message = person.say("still here tomorrow")
+    started = time.monotonic()
+    with running(process) as http:
+        took = time.monotonic() - started
+        person.http = http
+        person.sign_in()
+        assert [item["id"] for item in person.get("/api/messages").json()["items"]] == [message["id"]]
+        found = eventually(lambda: person.log(trace_id=message["trace_id"]), lambda entries: len(entries) == 2)
+        assert {entry["type"] for entry in found} == {"message.created", "api.request"}
+        token_before = person.token
+        assert person.http.get("/api/me", headers={"Authorization": f"Bearer {token_before}"}).status_code == 200
+    assert f"Tidings runs at    {process.url}" in process.output()
+    assert f"{process.url}/docs" in process.output()
+    assert ("MariaDB" in process.output()) == bool(real)
+    record_property("second_start_seconds", round(took, 1))
+
+
+def test_ctrl_c_ends_it_cleanly_with_everything_stored(tmp_path: Path) -> None:
+    """What was answered is in the log's own database afterwards, although the embedded Kafka forgets everything."""
+    process = local(tmp_path)
+    with running(process) as http:
+        person = Person(http)
+        posted = [person.say(f"last words {number}") for number in range(50)]
+        process.signal(signal.SIGINT)
+        assert process.wait() == 0
+    assert "nothing is left to send" in process.output()
+    assert "Traceback" not in process.output()
+    with running(process) as http:
+        person.http = http
+        stored = {entry["event_id"] for entry in person.log(type="message.created")}
+        assert stored >= {message["event_id"] for message in posted}
+        calls = [entry for entry in person.log(type="api.request") if entry["route"] == "/api/messages"]
+        assert len(calls) == 50
+
+
+def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refused({"PORT": str(port), "DATA": str(tmp_path / "var")})
+    assert said == (
+        f"PORT: 127.0.0.1:{port} cannot be used: Address already in use; choose another, e.g. make run PORT=8081"
+    )
+
+
+def test_an_unwritable_folder_is_one_clear_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    said = refused({"PORT": str(free_port()), "DATA": str(blocked / "var")})
+    assert said == f"DATA: {blocked}/var cannot be written: Not a directory"
+
+
+def test_a_folder_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    process = local(tmp_path)
+    with running(process):
+        said = refused({"PORT": str(free_port()), "DATA": str(tmp_path / "var")})
+    assert re.fullmatch(r"DATA: another Tidings is running with .*; stop it or choose another folder", said)
+
+
+def test_wrong_settings_are_named_together(tmp_path: Path) -> None:
+    said = refused({"PORT": "eighty", "DATA": str(tmp_path), "REAL": "perhaps"})
+    assert "PORT: " in said
+    assert "REAL: " in said
+
+
+def test_the_demo_prints_the_journey_of_an_instance_of_its_own(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tidings_local", "demo"]
+    environment = os.environ | {"PORT": str(free_port()), "DATA": str(tmp_path / "var")}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "Nothing runs at" in ended.stdout
+    assert "안녕하세요" in ended.stdout
+    assert re.search(r"trace [0-9a-f]{32}\n└─ POST /api/messages → 201", ended.stdout)
+    assert re.search(r"├─ message\.created\n.*happened.*\n.*published.*\n.*stored", ended.stdout)
+
+
+def test_the_demo_says_what_is_wrong_when_it_cannot_start(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tidings_local", "nonsense"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert "invalid choice" in ended.stderr
+    assert tmp_path.exists()

@@ -1,0 +1,44 @@
+"""Secrets: a password and a token that went through the whole system are found nowhere afterwards."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from support.client import eventually
+from support.collector import Collector
+from support.system import System
+
+CANARY = "canary-password-7c1b2e"
+
+
+@pytest.fixture
+def http(system: System) -> Iterator[httpx.Client]:
+    with system.client() as client:
+        yield client
+
+
+def test_no_secret_is_left_in_logs_spans_or_the_log(http: httpx.Client, system: System, collector: Collector) -> None:
+    username = f"secretive-{system.kind}"
+    good = {"username": username, "password": CANARY}
+    assert http.post("/api/register", json=good).status_code == 201
+    assert http.post("/api/register", json=good).status_code == 409
+    assert http.post("/api/login", json={"username": username, "password": f"{CANARY}-wrong"}).status_code == 401
+    assert http.post("/api/login", json={"username": CANARY, "password": CANARY}).status_code == 401
+    assert http.post("/api/login", content=f'{{"password": "{CANARY}"', headers={"content-type": "application/json"})
+    answer = http.post("/api/login", json=good)
+    token: str = answer.json()["access_token"]
+    me = {"Authorization": f"Bearer {token}"}
+    trace_id = http.post("/api/messages", json={"message": "hello"}, headers=me).json()["trace_id"]
+    http.get("/api/me", headers={"Authorization": f"Bearer {token}x"})
+    collector.wait_for(trace_id, lambda spans: any(span.name == "store entry" for span in spans))
+    collector.wait_for(answer.headers["x-trace-id"], lambda spans: any(span.name == "log in" for span in spans))
+    eventually(lambda: http.get("/api/logs", headers=me).json()["items"], lambda items: len(items) >= 3)
+
+    spans = b"".join(collector.raw)
+    assert username.encode() in b"".join(bytes(http.get("/api/logs", headers=me).content).splitlines())
+    signature = token.rsplit(".", 1)[1]
+    for secret in (CANARY, signature):
+        assert secret not in system.output()
+        assert secret.encode() not in spans
+        assert secret not in http.get("/api/logs?limit=100", headers=me).text

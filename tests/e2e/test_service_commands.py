@@ -1,0 +1,109 @@
+"""Each service by itself: its commands, and the clear end of a wrong setting."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.servers import RealServers
+from support.system import Process
+from tidings_local.servers.ports import free_port
+
+COMPLETE = {
+    "TIDINGS_ENVIRONMENT": "development",
+    "TIDINGS_DATABASE_URL": "sqlite+aiosqlite:///{folder}/service.db",
+    "TIDINGS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+    "TIDINGS_TOKENS_JWKS_URL": "http://127.0.0.1:9/.well-known/jwks.json",
+    "TIDINGS_ACTIVITY_ADDRESS_KEY": "0123456789abcdef",
+    "TIDINGS_REDIS_URL": "redis://127.0.0.1:9/0",
+    "TIDINGS_SIGNING_KEY_FILE": "{folder}/signing.pem",
+    "TIDINGS_SIGNING_GENERATE": "true",
+}
+PACKAGES = ["tidings_auth", "tidings_messages", "tidings_log_consumer"]
+
+
+def settings(folder: Path, **changes: str) -> dict[str, str]:
+    return {name: text.format(folder=folder) for name, text in (COMPLETE | changes).items()}
+
+
+def command(package: str, what: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("TIDINGS_")}
+    return subprocess.run(
+        [sys.executable, "-m", package, what],
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_missing_settings_are_all_named_at_once(package: str) -> None:
+    ended = command(package, "serve", {})
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    for name in ("TIDINGS_DATABASE_URL", "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", "TIDINGS_ACTIVITY_ADDRESS_KEY"):
+        assert f"{name}: is not set" in ended.stderr
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_migrate_can_be_run_again_and_serve_is_ready_but_for_what_is_away(package: str, tmp_path: Path) -> None:
+    environment = settings(tmp_path)
+    for _ in range(2):
+        assert command(package, "migrate", environment).returncode == 0
+    port = free_port()
+    process = Process(
+        name=package,
+        command=[sys.executable, "-m", package, "serve"],
+        environment=environment | {"TIDINGS_HTTP_PORT": str(port)},
+        url=f"http://127.0.0.1:{port}",
+        log=tmp_path / "log",
+    )
+    process.start()
+    try:
+        answer = httpx.get(f"{process.url}/health/ready", timeout=10)
+        docs = httpx.get(f"{process.url}/docs", timeout=10)
+    finally:
+        assert process.stop() == 0
+    assert answer.status_code == 503
+    dependencies = answer.json()["dependencies"]
+    assert dependencies["database"]["ok"]
+    assert not dependencies["kafka"]["ok"]
+    assert dependencies["kafka"]["setting"] == "TIDINGS_KAFKA_BOOTSTRAP_SERVERS"
+    assert docs.status_code == 200
+
+
+def test_a_missing_signing_key_ends_the_start_with_its_name(tmp_path: Path) -> None:
+    ended = command("tidings_auth", "serve", settings(tmp_path, TIDINGS_SIGNING_GENERATE="false"))
+    assert ended.returncode == 2
+    assert "TIDINGS_SIGNING_KEY_FILE: Value error, there is no such file" in ended.stderr
+
+
+@pytest.mark.real
+def test_a_wrong_database_name_ends_the_start_with_the_settings_name(tmp_path: Path, servers: RealServers) -> None:
+    environment = settings(tmp_path, TIDINGS_DATABASE_URL=servers.mariadb.url("testdb"))
+    ended = command("tidings_messages", "migrate", environment)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "TIDINGS_DATABASE_URL" in ended.stderr
+    assert "Unknown database 'testdb'" in ended.stderr
+    port = free_port()
+    process = Process(
+        name="messages",
+        command=[sys.executable, "-m", "tidings_messages", "serve"],
+        environment=environment | {"TIDINGS_HTTP_PORT": str(port)},
+        url=f"http://127.0.0.1:{port}",
+        log=tmp_path / "log",
+    )
+    process.start()
+    try:
+        found = httpx.get(f"{process.url}/health/ready", timeout=10).json()["dependencies"]["database"]
+    finally:
+        process.stop()
+    assert not found["ok"]
+    assert found["setting"] == "TIDINGS_DATABASE_URL"
+    assert "Unknown database 'testdb'" in found["reason"]

@@ -1,0 +1,135 @@
+"""The consumer loop: nothing is committed before it is stored, and nothing is lost when storing fails."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from tidings.events import uuid7
+from tidings.kafka.consumer import Consumer, Records, RetryLater
+from tidings.kafka.settings import KafkaSettings
+from tidings_local.backends import Backends
+
+
+@pytest.fixture
+def settings(backends: Backends) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=backends.kafka, fetch_max_wait_ms=10)
+
+
+@pytest.fixture
+async def topic(settings: KafkaSettings) -> AsyncIterator[str]:
+    """A topic of its own with 100 records, all of one key."""
+    name = f"test.{uuid7().hex}"
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, acks="all", enable_idempotence=True)
+    await producer.start()
+    for number in range(100):
+        await producer.send(name, str(number).encode(), key=b"k")
+    await producer.flush()
+    yield name
+    await producer.stop()
+
+
+class Store:
+    """Keeps what it is given; fails as often as it is told to."""
+
+    def __init__(self, failures: list[Exception] | None = None) -> None:
+        self.values: list[bytes | None] = []
+        self._failures = failures or []
+
+    async def handle(self, records: Records) -> None:
+        """Store a batch."""
+        if self._failures:
+            raise self._failures.pop(0)
+        self.values += [record.value for record in records]
+
+    async def until(self, count: int) -> None:
+        """Wait until so many are stored."""
+        for _ in range(300):
+            if len(self.values) >= count:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{len(self.values)} of {count} were stored")
+
+
+EXPECTED = [str(number).encode() for number in range(100)]
+
+
+async def connected(consumer: Consumer) -> None:
+    """Wait until the consumer is a member of its group."""
+    for _ in range(200):
+        with contextlib.suppress(ConnectionError):
+            await consumer.check()
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the consumer did not connect")
+
+
+async def consume(settings: KafkaSettings, topic: str, group: str, store: Store, count: int) -> None:
+    consumer = Consumer(settings, [topic], group, store.handle)
+    running = asyncio.create_task(consumer.run())
+    await connected(consumer)
+    await store.until(count)
+    await asyncio.sleep(0.3)  # the commit of the last batch
+    await consumer.stop(running, 3)
+
+
+async def test_everything_is_stored_in_order_and_not_read_again(settings: KafkaSettings, topic: str) -> None:
+    first, second = Store(), Store()
+    await consume(settings, topic, "in-order", first, 100)
+    assert first.values == EXPECTED
+    await consume(settings, topic, "in-order", second, 0)
+    assert second.values == []
+
+
+async def test_a_store_that_is_away_is_asked_again_with_the_same_batch(settings: KafkaSettings, topic: str) -> None:
+    store = Store([RetryLater("the database is away")] * 3)
+    await consume(settings, topic, "retried", store, 100)
+    assert store.values == EXPECTED
+
+
+async def test_an_unknown_error_ends_the_loop_without_committing(settings: KafkaSettings, topic: str) -> None:
+    broken = Consumer(settings, [topic], "crashed", Store([RuntimeError("a bug")]).handle)
+    with pytest.raises(RuntimeError, match="a bug"):
+        await asyncio.wait_for(broken.run(), 20)
+    with pytest.raises(ConnectionError):
+        await broken.check()
+    store = Store()
+    await consume(settings, topic, "crashed", store, 100)
+    assert store.values == EXPECTED
+
+
+async def test_stopping_while_the_store_is_away_loses_nothing(settings: KafkaSettings, topic: str) -> None:
+    away = Store([RetryLater("away")] * 1000)
+    consumer = Consumer(settings, [topic], "stopped", away.handle)
+    running = asyncio.create_task(consumer.run())
+    for _ in range(200):
+        if len(away._failures) < 1000:
+            break
+        await asyncio.sleep(0.05)
+    await consumer.stop(running, 3)
+    store = Store()
+    await consume(settings, topic, "stopped", store, 100)
+    assert store.values == EXPECTED
+
+
+async def test_with_draining_everything_there_is_read_before_it_stops(settings: KafkaSettings, topic: str) -> None:
+    draining = settings.model_copy(update={"drain_at_stop": True})
+    store = Store()
+    consumer = Consumer(draining, [topic], "drained", store.handle)
+    running = asyncio.create_task(consumer.run())
+    await store.until(1)
+    await consumer.stop(running, 5)
+    assert store.values == EXPECTED
+
+
+async def test_without_a_broker_it_waits_and_says_so() -> None:
+    nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+    consumer = Consumer(nowhere, ["t"], "g", Store().handle)
+    running = asyncio.create_task(consumer.run())
+    await asyncio.sleep(0.3)
+    assert not running.done()
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:9"):
+        await consumer.check()
+    await consumer.stop(running, 3)

@@ -1,0 +1,313 @@
+"""Middleware: what every answer carries, what every call leaves behind, and what neither says."""
+
+import hmac
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.responses import StreamingResponse
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+from starlette.types import Message, Scope
+
+from tidings.http.app import create_service
+from tidings.http.bearer import CurrentUser
+from tidings.http.middleware import SECURITY_HEADERS
+from tidings.principal import Principal
+from tidings.telemetry.logs import current_service
+from tidings.telemetry.setup import Telemetry
+from unit.fakes import EmittedActivity, client
+
+USER = UUID("018f0000-0000-7000-8000-000000000001")
+ADDRESS = "203.0.113.7"
+ADDRESS_KEY = "0123456789abcdef"
+
+
+class OneToken:
+    async def verify(self, token: str) -> Principal:
+        return Principal(USER, "mina", "user", USER)
+
+
+public = APIRouter()
+private = APIRouter()
+
+
+@public.get("/items/{number}")
+async def item(number: int) -> str:
+    return current_service.get()
+
+
+@public.get("/broken")
+async def broken() -> None:
+    raise RuntimeError("what is wrong inside")
+
+
+@public.get("/broken-later")
+async def broken_later() -> StreamingResponse:
+    async def half() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise RuntimeError("what is wrong inside")
+
+    return StreamingResponse(half())
+
+
+@public.get("/own-headers")
+async def own_headers(response: Response) -> None:
+    response.headers["Cache-Control"] = "public"
+    response.headers["Content-Security-Policy"] = "default-src 'self'"
+
+
+@private.get("/mine")
+async def mine(caller: CurrentUser) -> str:
+    return caller.username
+
+
+@asynccontextmanager
+async def nothing(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    yield {}
+
+
+SPANS = InMemorySpanExporter()
+METRICS = InMemoryMetricReader()
+TELEMETRY = Telemetry("tidings-test", metric_readers=[METRICS])
+TELEMETRY.tracer_provider.add_span_processor(SimpleSpanProcessor(SPANS))
+APP = create_service(
+    name="test",
+    summary="A service for tests.",
+    public_url="/",
+    address_key=ADDRESS_KEY,
+    telemetry=TELEMETRY,
+    lifespan=nothing,
+    public_routers=[public],
+    routers=[private],
+)
+
+PATHS = {
+    "/items/1": 200,
+    "/items/x": 422,
+    "/nothing": 404,
+    "/broken": 500,
+    "/mine": 401,
+    "/health/live": 200,
+    "/health/ready": 200,
+    "/docs": 200,
+    "/openapi.json": 200,
+}
+
+
+async def call(path: str, method: str = "GET", **headers: str) -> tuple[httpx.Response, list[Any]]:
+    activity = EmittedActivity()
+    async with client(APP, activity=activity, checks={}, verifier=OneToken()) as http:
+        return await http.request(method, path, headers=headers), activity.events
+
+
+async def raw_call(scope: dict[str, Any]) -> tuple[list[Message], EmittedActivity]:
+    """Call the application below any client, with a scope that a server could not refuse."""
+    activity = EmittedActivity()
+    sent: list[Message] = []
+    full: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/items/1",
+        "query_string": b"",
+        "headers": [],
+        "client": None,
+        "server": ("tidings.test", 80),
+        "state": {"activity": activity, "checks": {}},
+    } | scope
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await APP(full, receive, send)
+    return sent, activity
+
+
+def header(sent: list[Message], name: str) -> str:
+    headers: list[tuple[bytes, bytes]] = sent[0]["headers"]
+    (value,) = [value for key, value in headers if key.decode().lower() == name]
+    return value.decode()
+
+
+@pytest.mark.parametrize("given_id", ["abc", "A-Z._:-0", "x" * 128, "018f0000-0000-7000-8000-000000000001"])
+async def test_a_sane_request_id_is_taken(given_id: str) -> None:
+    answer, (event,) = await call("/items/1", **{"X-Request-Id": given_id})
+    assert answer.headers["x-request-id"] == event.request_id == given_id
+
+
+@pytest.mark.parametrize("given_id", [b"", b"x" * 129, b"a b", b"a\nb", b"\r\nx: y", b"a;b", b"<b>", "가".encode(), b"\xff", b"\0"])
+async def test_any_other_request_id_is_replaced(given_id: bytes) -> None:
+    sent, activity = await raw_call({"headers": [(b"x-request-id", given_id)]})
+    made = header(sent, "x-request-id")
+    assert UUID(made).version == 7
+    assert activity.events[0].request_id == made
+
+
+async def test_a_request_without_id_gets_one_of_its_own() -> None:
+    first, second = (await call("/items/1"))[0], (await call("/items/1"))[0]
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(("path", "status"), PATHS.items())
+async def test_every_answer_has_a_request_id_and_the_security_headers(path: str, status: int) -> None:
+    answer, _ = await call(path)
+    assert answer.status_code == status
+    assert answer.headers["x-request-id"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == ("no-cache" if path == "/docs" else "no-store")
+
+
+async def test_what_an_answer_says_itself_is_not_overwritten() -> None:
+    answer, _ = await call("/own-headers")
+    assert answer.headers.get_list("cache-control") == ["public"]
+    assert answer.headers.get_list("content-security-policy") == ["default-src 'self'"]
+    assert answer.headers["x-frame-options"] == SECURITY_HEADERS["X-Frame-Options"]
+
+
+@pytest.mark.parametrize("path", ["/items/1", "/items/x", "/nothing", "/broken", "/mine"])
+async def test_every_answer_of_the_api_names_its_trace(path: str) -> None:
+    answer, _ = await call(path)
+    version, trace_id, span_id, flags = answer.headers["traceresponse"].split("-")
+    assert (version, flags) == ("00", "01")
+    assert trace_id == answer.headers["x-trace-id"]
+    assert (len(trace_id), len(span_id)) == (32, 16)
+
+
+async def test_a_trace_goes_on_where_the_caller_began_it() -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    answer, _ = await call("/items/1", traceparent=f"00-{trace_id}-00f067aa0ba902b7-01")
+    assert answer.headers["x-trace-id"] == trace_id
+
+
+async def test_the_code_of_a_request_knows_its_service() -> None:
+    answer, _ = await call("/items/1")
+    assert answer.json() == "tidings-test"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "route"),
+    [
+        ("GET", "/items/1", 200, "/items/{number}"),
+        ("GET", "/items/x", 422, "/items/{number}"),
+        ("DELETE", "/items/1", 405, "/items/{number}"),
+        ("GET", "/nothing/secret-path", 404, None),
+        ("GET", "/broken", 500, "/broken"),
+        ("GET", "/mine", 401, "/mine"),
+        ("BREW", "/items/1", 405, "/items/{number}"),
+    ],
+)
+async def test_every_call_leaves_one_event_with_its_route_and_status(
+    method: str, path: str, status: int, route: str | None
+) -> None:
+    answer, (event,) = await call(path, method)
+    assert answer.status_code == status
+    assert (event.method, event.route, event.status) == (method, route, status)
+    assert event.response_bytes == len(answer.content)
+    assert 0 < event.duration_ms < 5_000
+    assert (event.user_id, event.username) == (None, None)
+    assert "secret-path" not in event.model_dump_json()
+
+
+async def test_a_signed_in_caller_is_named() -> None:
+    answer, (event,) = await call("/mine", Authorization="Bearer token")
+    assert answer.status_code == 200
+    assert (event.user_id, event.username) == (USER, "mina")
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/health/nothing", "/docs", "/openapi.json", "/metrics"])
+async def test_what_operators_poll_is_no_activity(path: str) -> None:
+    _, events = await call(path)
+    assert events == []
+
+
+async def test_the_callers_address_is_hashed_with_the_key_and_nowhere_else() -> None:
+    _, (event,) = await call("/items/1")
+    assert event.client == hmac.new(ADDRESS_KEY.encode(), ADDRESS.encode(), "sha256").hexdigest()[:32]
+    assert ADDRESS not in event.model_dump_json()
+
+
+async def test_a_call_without_an_address_is_still_recorded() -> None:
+    _, activity = await raw_call({"client": None})
+    assert activity.events[0].client is None
+
+
+async def test_a_very_long_method_is_cut() -> None:
+    _, activity = await raw_call({"method": "M" * 5_000})
+    assert activity.events[0].method == "M" * 16
+
+
+@given(st.text(min_size=1, max_size=300).filter(lambda text: text.isprintable()))
+async def test_no_path_whatever_makes_a_call_fail(path: str) -> None:
+    sent, activity = await raw_call({"path": "/items/" + path})
+    assert sent[0]["status"] in (200, 404, 422)
+    assert len(activity.events) == 1
+
+
+async def test_an_unexpected_error_is_logged_and_on_the_span(caplog: pytest.LogCaptureFixture) -> None:
+    SPANS.clear()
+    await call("/broken")
+    (line,) = [record for record in caplog.records if record.name == "tidings.http.middleware"]
+    assert line.exc_info
+    assert "what is wrong inside" in str(line.exc_info[1])
+    (span,) = SPANS.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
+    assert [event.name for event in span.events] == ["exception"]
+
+
+async def test_an_error_after_the_answer_began_cuts_the_connection_and_is_recorded(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    with pytest.raises(RuntimeError, match="what is wrong inside"):
+        await raw_call({"path": "/broken-later"})
+    answer, (event,) = await call("/broken-later")
+    assert answer.content == b"half"
+    assert (event.route, event.response_bytes) == ("/broken-later", 4)
+
+
+async def test_one_call_makes_one_server_span_and_health_makes_none() -> None:
+    SPANS.clear()
+    await call("/health/live")
+    await call("/items/1")
+    assert [span.name for span in SPANS.get_finished_spans()] == ["GET /items/{number}"]
+
+
+async def test_a_lifespan_passes_through_untouched() -> None:
+    seen: list[str] = []
+    messages = iter(["lifespan.startup", "lifespan.shutdown"])
+
+    async def receive() -> Message:
+        return {"type": next(messages)}
+
+    async def send(message: Message) -> None:
+        seen.append(message["type"])
+
+    await APP({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+    assert seen == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_requests_are_measured_by_route() -> None:
+    await call("/items/1")
+    data = METRICS.get_metrics_data()
+    assert data is not None
+    assert "/items/{number}" in json.dumps(json.loads(data.to_json()))
+    assert "http.server.request.duration" in data.to_json()

@@ -1,0 +1,299 @@
+"""Problems: every error answer is a problem document, and none repeats what was sent."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI, HTTPException, Query
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+from tidings.database.transactions import DatabaseUnavailable
+from tidings.http.app import MAX_BODY, create_service
+from tidings.http.pages import BadCursor
+from tidings.http.problems import Problem, _pointer, documented
+from tidings.telemetry.setup import Telemetry
+from unit.fakes import EmittedActivity, client
+
+CANARY = "Canary-4711"
+REQUIRED = {"type", "title", "status", "detail", "instance", "trace_id"}
+
+
+class Taken(Exception):
+    """Mapped below 500: its own words are for the client."""
+
+
+class Broken(Exception):
+    """Mapped to 503: its own words are for the operators."""
+
+
+class Deep(BaseModel):
+    name: str
+
+
+class Body(BaseModel):
+    username: str = Field(min_length=3)
+    password: SecretStr
+    deep: list[Deep] = []
+    odd: int = Field(default=0, alias="a/b~c")
+
+    @field_validator("password")
+    @classmethod
+    def _long(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < 20:
+            raise ValueError("a password has at least 20 characters")
+        return value
+
+
+router = APIRouter()
+
+
+@router.post("/things")
+async def post(body: Body) -> str:
+    return body.username
+
+
+@router.get("/things")
+async def things(limit: Annotated[int, Query(ge=1)] = 1) -> int:
+    return limit
+
+
+@router.get("/things/{number}")
+async def thing(number: int) -> int:
+    return number
+
+
+@router.get("/raise/{what}")
+async def raise_it(what: str) -> None:
+    raise {
+        "taken": Taken(f"{what} is taken"),
+        "silent": Taken(),
+        "broken": Broken(CANARY),
+        "database": DatabaseUnavailable(CANARY),
+        "cursor": BadCursor("not this list's"),
+        "unexpected": RuntimeError(CANARY),
+        "gone": HTTPException(404, "This thing is gone."),
+        "teapot": HTTPException(418, "short and stout", {"X-Pot": "tea"}),
+    }[what]
+
+
+@asynccontextmanager
+async def nothing(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    yield {}
+
+
+APP = create_service(
+    name="test",
+    summary="A service for tests.",
+    public_url="https://tidings.test",
+    address_key="0123456789abcdef",
+    telemetry=Telemetry("tidings-test"),
+    lifespan=nothing,
+    routers=[],
+    public_routers=[router],
+    errors={
+        Taken: Problem(409, "taken", "It is taken.", {"X-Hint": "other"}),
+        Broken: Problem(503, "broken", "It is broken.", {"Retry-After": "7"}),
+    },
+)
+
+
+async def ask(method: str, path: str, **options: Any) -> httpx.Response:
+    async with client(APP, activity=EmittedActivity(), checks={}) as http:
+        return await http.request(method, path, **options)
+
+
+def problem(answer: httpx.Response, status: int, name: str) -> dict[str, Any]:
+    """Check what every problem has, and return the document."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert set(document) - {"errors"} == REQUIRED
+    assert document["type"] == f"urn:tidings:problem:{name}"
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    assert document["instance"] == answer.request.url.path
+    assert document["trace_id"] == answer.headers["x-trace-id"]
+    assert len(document["trace_id"]) == 32
+    return document
+
+
+async def test_refused_input_is_named_by_pointer_and_never_repeated() -> None:
+    sent = {"username": "a", "password": CANARY, "deep": [{"name": "x"}, {"name": {"x": CANARY}}], "a/b~c": CANARY}
+    answer = await ask("POST", "/things", json=sent)
+    document = problem(answer, 422, "validation")
+    pointers = {error["pointer"]: error["detail"] for error in document["errors"]}
+    assert set(pointers) == {"/username", "/password", "/deep/1/name", "/a~1b~0c"}
+    assert "at least 20 characters" in pointers["/password"]
+    assert document["detail"] == "4 fields were refused; see errors."
+    assert CANARY not in answer.text
+
+
+async def test_every_refused_field_has_pointer_and_detail_and_nothing_else() -> None:
+    answer = await ask("POST", "/things", json={"username": CANARY})
+    document = problem(answer, 422, "validation")
+    assert [set(error) for error in document["errors"]] == [{"pointer", "detail"}]
+    assert document["detail"].startswith("1 field was refused")
+    assert CANARY not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "pointer"), [("/things?limit=0", "limit"), ("/things?limit=Canary-4711", "limit"), ("/things/x", "number")]
+)
+async def test_a_refused_parameter_is_named(path: str, pointer: str) -> None:
+    answer = await ask("GET", path)
+    document = problem(answer, 422, "validation")
+    assert [error["pointer"] for error in document["errors"]] == [pointer]
+    assert CANARY not in answer.text
+
+
+@given(st.lists(st.text() | st.integers(min_value=0), min_size=1))
+def test_a_pointer_can_be_resolved_to_the_field(path: list[str | int]) -> None:
+    pointer = _pointer(["body", *path])
+    assert [
+        part.replace("~1", "/").replace("~0", "~") for part in pointer.removeprefix("/").split("/")
+    ] == [str(part) for part in path]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"", f'{{"password": "{CANARY}"'.encode(), b"\xff\xfe", b"[" * 20_000, b'{"a": NaN', CANARY.encode()],
+    ids=lambda content: repr(content)[:30],
+)
+async def test_a_body_that_is_no_json_is_refused_and_not_repeated(content: bytes) -> None:
+    answer = await ask("POST", "/things", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422)
+    if answer.status_code == 400:
+        problem(answer, 400, "malformed-json" if content[:1] in b"{[C" and content[:2] != b"[[" else "bad-request")
+    else:
+        assert content == b""
+        problem(answer, 422, "validation")
+    assert CANARY not in answer.text
+
+
+@pytest.mark.parametrize("value", [b"null", b"[]", b"1", f'"{CANARY}"'.encode()])
+async def test_json_that_is_no_object_is_refused_at_the_root(value: bytes) -> None:
+    answer = await ask("POST", "/things", content=value, headers={"content-type": "application/json"})
+    document = problem(answer, 422, "validation")
+    assert [error["pointer"] for error in document["errors"]] == [""]
+    assert CANARY not in answer.text
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
+async def test_a_body_of_another_kind_is_415(media_type: str | None) -> None:
+    content = b'{"username": "mina", "password": "a password of enough letters"}'
+    headers = {"content-type": media_type} if media_type else {}
+    problem(await ask("POST", "/things", content=content, headers=headers), 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8", "application/x+json"])
+async def test_json_by_any_of_its_names_is_taken(media_type: str) -> None:
+    content = b'{"username": "mina", "password": "a password of enough letters"}'
+    answer = await ask("POST", "/things", content=content, headers={"content-type": media_type})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/things/1/more", "/없다"])
+async def test_an_unknown_path_is_404(path: str) -> None:
+    problem(await ask("GET", path), 404, "not-found")
+
+
+async def test_a_wrong_method_is_405_and_says_which_are_right() -> None:
+    answer = await ask("DELETE", "/things/1")
+    problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+async def test_a_body_over_the_limit_is_413_by_its_declared_length() -> None:
+    async def unread() -> AsyncIterator[bytes]:
+        raise AssertionError("the body is refused before it is read")
+        yield b""
+
+    headers = {"content-type": "application/json", "content-length": str(MAX_BODY + 1)}
+    problem(await ask("POST", "/things", content=unread(), headers=headers), 413, "content-too-large")
+
+
+async def test_a_body_over_the_limit_is_413_when_it_comes_in_chunks() -> None:
+    read = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal read
+        yield b'{"username": "'
+        for _ in range(1_000):
+            read += 1024
+            yield b"x" * 1024
+
+    answer = await ask("POST", "/things", content=chunks(), headers={"content-type": "application/json"})
+    problem(answer, 413, "content-too-large")
+
+
+async def test_a_body_at_the_limit_is_taken() -> None:
+    frame = '{"username": "mina", "password": "a password of enough letters", "more": ""}'
+    content = frame.replace('""', f'"{"x" * (MAX_BODY - len(frame))}"')
+    assert len(content) == MAX_BODY
+    answer = await ask("POST", "/things", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 200
+
+
+async def test_a_mapped_error_below_500_uses_its_own_words() -> None:
+    answer = await ask("GET", "/raise/taken")
+    assert problem(answer, 409, "taken")["detail"] == "taken is taken"
+    assert answer.headers["x-hint"] == "other"
+
+
+async def test_a_mapped_error_without_words_uses_those_of_the_table() -> None:
+    assert problem(await ask("GET", "/raise/silent"), 409, "taken")["detail"] == "It is taken."
+
+
+@pytest.mark.parametrize(("what", "name", "after"), [("broken", "broken", "7"), ("database", "unavailable", "1")])
+async def test_a_mapped_error_from_500_on_hides_its_words_and_says_when_to_retry(
+    what: str, name: str, after: str
+) -> None:
+    answer = await ask("GET", f"/raise/{what}")
+    problem(answer, 503, name)
+    assert answer.headers["retry-after"] == after
+    assert CANARY not in answer.text
+
+
+async def test_a_bad_cursor_is_400() -> None:
+    problem(await ask("GET", "/raise/cursor"), 400, "bad-cursor")
+
+
+async def test_an_unexpected_error_is_500_and_says_nothing_of_its_cause() -> None:
+    answer = await ask("GET", "/raise/unexpected")
+    problem(answer, 500, "unexpected")
+    assert CANARY not in answer.text
+    assert "RuntimeError" not in answer.text
+
+
+async def test_an_http_error_keeps_its_words_and_headers() -> None:
+    assert problem(await ask("GET", "/raise/gone"), 404, "not-found")["detail"] == "This thing is gone."
+    answer = await ask("GET", "/raise/teapot")
+    assert problem(answer, 418, "im-a-teapot")["detail"] == "short and stout"
+    assert answer.headers["x-pot"] == "tea"
+
+
+def test_documented_statuses_refer_to_the_problem_schema() -> None:
+    found = documented(404, 503)
+    assert [answer["description"] for answer in found.values()] == ["Not Found", "Service Unavailable"]
+    for answer in found.values():
+        schema = answer["content"]["application/problem+json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/ProblemDetails"}
+
+
+async def test_the_api_document_is_served_under_both_names_and_every_error_in_it_is_a_problem() -> None:
+    document = (await ask("GET", "/openapi.json")).json()
+    assert (await ask("GET", "/openapi/test.json")).json() == document
+    assert document["servers"] == [{"url": "https://tidings.test"}]
+    assert "HTTPValidationError" not in str(document)
+    assert set(document["components"]["schemas"]["ProblemDetails"]["properties"]) == REQUIRED | {"errors"}
+    assert "InvalidField" in document["components"]["schemas"]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
+            assert set(errors) >= {"422", "500", "503"}
+            assert all(list(answer["content"]) == ["application/problem+json"] for answer in errors.values())

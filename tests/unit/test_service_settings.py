@@ -1,0 +1,197 @@
+"""Each service's settings: what it needs, what it assumes, and what its messages say."""
+
+from pathlib import Path
+
+import pytest
+
+from tidings.commands import ServiceSettings
+from tidings.settings import SettingsError, load
+from tidings_auth.settings import AuthSettings
+from tidings_log_consumer.settings import LogSettings
+from tidings_messages.settings import MessagesSettings
+
+COMMON = {
+    "TIDINGS_DATABASE_URL": "mysql+aiomysql://tidings:s3cret@db:3306/tidings",
+    "TIDINGS_KAFKA_BOOTSTRAP_SERVERS": "kafka-0:9092, kafka-1:9092",
+    "TIDINGS_ACTIVITY_ADDRESS_KEY": "0123456789abcdef",
+}
+TOKENS = {"TIDINGS_TOKENS_JWKS_URL": "http://auth:8000/.well-known/jwks.json"}
+REDIS = {"TIDINGS_REDIS_URL": "redis://:s3cret@redis:6379/0"}
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> str:
+    path = tmp_path / "key.pem"
+    path.write_text("only its being there is looked at here")
+    return str(path)
+
+
+def given(monkeypatch: pytest.MonkeyPatch, *parts: dict[str, str], **more: str) -> None:
+    for part in (*parts, more):
+        for name, value in part.items():
+            monkeypatch.setenv(name, value)
+
+
+def lines_of(kind: type[ServiceSettings]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(kind)
+    assert "s3cret" not in str(caught.value)
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed"),
+    [
+        (AuthSettings, {*COMMON, *REDIS, "TIDINGS_SIGNING_KEY_FILE"}),
+        (MessagesSettings, {*COMMON, *TOKENS}),
+        (LogSettings, {*COMMON, *TOKENS}),
+    ],
+)
+def test_production_names_everything_that_must_be_given(kind: type[ServiceSettings], needed: set[str]) -> None:
+    lines = lines_of(kind)
+    assert {line.split(":")[0] for line in lines} == needed
+    assert all(": is not set (" in line for line in lines)
+
+
+@pytest.mark.parametrize("kind", [MessagesSettings, LogSettings])
+def test_a_service_that_reads_tokens_starts_with_what_must_be_given(
+    kind: type[ServiceSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, COMMON, TOKENS)
+    settings = load(kind)
+    assert (settings.http.host, settings.http.port) == ("127.0.0.1", 8000)
+    assert settings.database.deadline_seconds == 2
+    assert "s3cret" not in repr(settings)
+
+
+def test_auth_starts_with_what_must_be_given(monkeypatch: pytest.MonkeyPatch, key_file: str) -> None:
+    given(monkeypatch, COMMON, REDIS, TIDINGS_SIGNING_KEY_FILE=key_file)
+    settings = load(AuthSettings)
+    assert (settings.password.min_length, settings.signing.lifetime_seconds) == (8, 300)
+    assert settings.signing.generate is False
+    assert "s3cret" not in repr(settings)
+
+
+def test_the_issuer_and_audience_that_auth_says_are_those_that_others_believe(
+    monkeypatch: pytest.MonkeyPatch, key_file: str
+) -> None:
+    given(monkeypatch, COMMON, REDIS, TOKENS, TIDINGS_SIGNING_KEY_FILE=key_file)
+    said, believed = load(AuthSettings).signing, load(MessagesSettings).tokens
+    assert (said.issuer, said.audience) == (believed.issuer, believed.audience)
+
+
+def test_brokers_lose_their_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, COMMON, TOKENS)
+    options = load(LogSettings).kafka.client_options()
+    assert options["bootstrap_servers"] == "kafka-0:9092,kafka-1:9092"
+    assert options["request_timeout_ms"] == 10_000
+
+
+@pytest.mark.parametrize(
+    "value", ["kafka", "kafka:", ":9092", "kafka:port", "kafka:9092,", "http://kafka:9092", "a b:1"]
+)
+def test_brokers_that_are_no_addresses_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    given(monkeypatch, COMMON, TOKENS, TIDINGS_KAFKA_BOOTSTRAP_SERVERS=value)
+    (line,) = lines_of(LogSettings)
+    assert line.startswith("TIDINGS_KAFKA_BOOTSTRAP_SERVERS: ")
+    assert "is not host:port" in line
+
+
+@pytest.mark.parametrize("value", ["kafka:9092", "10.0.0.1:9092", "[::1]:9092", "a.b-c_d:1,e:65535"])
+def test_brokers_that_are_addresses_are_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    given(monkeypatch, COMMON, TOKENS, TIDINGS_KAFKA_BOOTSTRAP_SERVERS=value)
+    assert load(LogSettings).kafka.bootstrap_servers == value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("s3cret", "is no database URL"),
+        ("", "is no database URL"),
+        ("postgresql+asyncpg://u:s3cret@db/tidings", "must start with mysql+aiomysql:// or sqlite+aiosqlite://"),
+        ("mysql://u:s3cret@db/tidings", "must start with"),
+        ("mysql+aiomysql://u:s3cret@db:3306", "names no database"),
+        ("sqlite+aiosqlite://", "names no database"),
+    ],
+)
+def test_a_wrong_database_url_is_explained_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, value: str, said: str
+) -> None:
+    given(monkeypatch, COMMON, TOKENS, TIDINGS_DATABASE_URL=value)
+    (line,) = lines_of(MessagesSettings)
+    assert line.startswith("TIDINGS_DATABASE_URL: ")
+    assert said in line
+
+
+@pytest.mark.parametrize("value", ["mysql+aiomysql://u:p@db/tidings", "sqlite+aiosqlite:///x.db"])
+def test_the_two_kinds_of_database_are_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    given(monkeypatch, COMMON, TOKENS, TIDINGS_DATABASE_URL=value)
+    assert load(MessagesSettings).database.url.get_secret_value() == value
+
+
+def test_a_wrong_redis_url_is_explained_and_not_shown(monkeypatch: pytest.MonkeyPatch, key_file: str) -> None:
+    given(monkeypatch, COMMON, TIDINGS_REDIS_URL="http://:s3cret@redis", TIDINGS_SIGNING_KEY_FILE=key_file)
+    (line,) = lines_of(AuthSettings)
+    assert line.startswith("TIDINGS_REDIS_URL: ")
+    assert "redis://" in line
+
+
+@pytest.mark.parametrize("value", ["auth:8000/keys", "ftp://auth/keys", ""])
+def test_a_wrong_key_set_url_is_explained(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    given(monkeypatch, COMMON, TIDINGS_TOKENS_JWKS_URL=value)
+    (line,) = lines_of(MessagesSettings)
+    assert line.startswith("TIDINGS_TOKENS_JWKS_URL: ")
+    assert "http://" in line
+
+
+def test_an_address_key_that_is_too_short_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, COMMON, TOKENS, TIDINGS_ACTIVITY_ADDRESS_KEY="s3cret")
+    (line,) = lines_of(MessagesSettings)
+    assert line.startswith("TIDINGS_ACTIVITY_ADDRESS_KEY: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TIDINGS_HTTP_PORT", "0"),
+        ("TIDINGS_HTTP_PORT", "65536"),
+        ("TIDINGS_DATABASE_POOL_SIZE", "0"),
+        ("TIDINGS_DATABASE_DEADLINE_SECONDS", "0"),
+        ("TIDINGS_DATABASE_DEADLINE_SECONDS", "soon"),
+        ("TIDINGS_KAFKA_FETCH_MAX_WAIT_MS", "0"),
+        ("TIDINGS_CONSUMER_GROUP", ""),
+    ],
+)
+def test_a_number_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    given(monkeypatch, COMMON, TOKENS, {name: value})
+    (line,) = lines_of(LogSettings)
+    assert line.startswith(f"{name}: ")
+
+
+def test_a_key_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given(monkeypatch, COMMON, REDIS, TIDINGS_SIGNING_KEY_FILE=str(tmp_path / "none.pem"))
+    (line,) = lines_of(AuthSettings)
+    assert line.startswith("TIDINGS_SIGNING_KEY_FILE: ")
+    assert "no such file" in line
+
+
+def test_a_key_file_may_be_made_in_development_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given(
+        monkeypatch,
+        COMMON,
+        REDIS,
+        TIDINGS_SIGNING_KEY_FILE=str(tmp_path / "none.pem"),
+        TIDINGS_SIGNING_GENERATE="true",
+        TIDINGS_ENVIRONMENT="development",
+    )
+    assert load(AuthSettings).signing.generate is True
+    monkeypatch.setenv("TIDINGS_ENVIRONMENT", "production")
+    (line,) = lines_of(AuthSettings)
+    assert "TIDINGS_SIGNING_GENERATE is for TIDINGS_ENVIRONMENT=development only" in line
+
+
+@pytest.mark.parametrize(("name", "value"), [("PASSWORD_MIN_LENGTH", "7"), ("SIGNING_LIFETIME_SECONDS", "3601")])
+def test_weakening_auth_is_refused(monkeypatch: pytest.MonkeyPatch, key_file: str, name: str, value: str) -> None:
+    given(monkeypatch, COMMON, REDIS, {f"TIDINGS_{name}": value}, TIDINGS_SIGNING_KEY_FILE=key_file)
+    (line,) = lines_of(AuthSettings)
+    assert line.startswith(f"TIDINGS_{name}: ")
