@@ -57,8 +57,9 @@ def test_a_process_span_is_linked_to_its_batch_whose_sql_hangs_under_it(
     http: httpx.Client, collector: Collector
 ) -> None:
     trace_id = Person(http).say("batch")["trace_id"]
-    spans = collector.wait_for(trace_id, lambda found: any(span.name == "store entry" for span in found))
-    (process,) = [span for span in spans if span.name == "process tidings.messages.v1"]
+    wanted = "process tidings.messages.v1"
+    spans = collector.wait_for(trace_id, lambda found: any(span.name == wanted for span in found))
+    (process,) = [span for span in spans if span.name == wanted]
     (batch_id,) = process.links
     found = eventually(
         lambda: [span for span in collector.spans if span.span_id == batch_id or span.parent_id == batch_id],

@@ -80,7 +80,7 @@ def test_migrate_can_be_run_again_and_serve_is_ready_but_for_what_is_away(packag
 def test_a_missing_signing_key_ends_the_start_with_its_name(tmp_path: Path) -> None:
     ended = command("tidings_auth", "serve", settings(tmp_path, TIDINGS_SIGNING_GENERATE="false"))
     assert ended.returncode == 2
-    assert "TIDINGS_SIGNING_KEY_FILE: Value error, there is no such file" in ended.stderr
+    assert "TIDINGS_SIGNING_KEY_FILE: there is no such file" in ended.stderr
 
 
 @pytest.mark.real

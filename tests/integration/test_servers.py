@@ -24,6 +24,8 @@ from tidings_local.servers import (
     missing,
 )
 
+pytestmark = pytest.mark.real
+
 QUICKLY = 10.0
 """Seconds: far less than the minute a server may take, far more than a failure needs."""
 

@@ -5,12 +5,22 @@ from collections.abc import Mapping
 
 
 def produce(
-    bootstrap: str, topic: str, value: bytes, headers: Mapping[str, str], key: str = "k", tombstone: bool = False
+    bootstrap: str,
+    topic: str,
+    value: bytes,
+    headers: Mapping[str, str],
+    key: str = "k",
+    tombstone: bool = False,
+    header_key: bytes | None = None,
 ) -> None:
     """Write one record and wait for its acknowledgement."""
-    command = ["kcat", "-P", "-b", bootstrap, "-t", topic, "-k", key, "-X", "acks=all", "-q"]
+    command: list[str | bytes] = ["kcat", "-P", "-b", bootstrap, "-t", topic, "-X", "acks=all", "-q"]
     for name, text in headers.items():
         command += ["-H", f"{name}={text}"]
-    if tombstone:
-        command += ["-Z"]
-    subprocess.run([*command, "-D", "\x1e"], input=value or b"\x1e", check=True, timeout=30)
+    if header_key:
+        command += ["-H", header_key + b"=x"]
+    if tombstone:  # kcat makes a null value only of a line that has a key of its own
+        command, value = [*command, "-Z", "-K", "\x1f"], f"{key}\x1f\n".encode()
+    else:
+        command += ["-k", key, "-D", "\x1e"]
+    subprocess.run(command, input=value, check=True, timeout=30)

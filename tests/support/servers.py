@@ -12,6 +12,7 @@ from tidings_local.servers import Kafka, MariaDB, Redis, Server, missing
 
 S = TypeVar("S", MariaDB, Redis, Kafka)
 
+BROKERS = int(os.environ.get("TIDINGS_TEST_BROKERS", "1"))
 INSIST = os.environ.get("TIDINGS_TEST_REAL") == "1"
 
 
@@ -26,7 +27,7 @@ def require(name: str) -> None:
 
 @dataclass
 class RealServers:
-    """MariaDB, Redis and one Kafka broker with their data in `folder`."""
+    """MariaDB, Redis and Kafka (one broker; more by `TIDINGS_TEST_BROKERS`) with their data in `folder`."""
 
     folder: Path
     _started: list[Server | Kafka] = field(default_factory=list)
@@ -47,7 +48,7 @@ class RealServers:
     def kafka(self) -> Kafka:
         """A Kafka that runs."""
         require("Kafka")
-        return self._start(Kafka(self.folder / "kafka"))
+        return self._start(Kafka(self.folder / "kafka", brokers=BROKERS))
 
     def stop(self) -> None:
         """Stop whatever was started."""

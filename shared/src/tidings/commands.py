@@ -48,13 +48,13 @@ def main(package: str, kind: type[S], create_app: Callable[[S], FastAPI], argv: 
     arguments = parser.parse_args(argv)
     try:
         settings = load(kind)
+        configure_logging(settings.log_level)
+        if arguments.command == "migrate":
+            return _migrate(package, settings)
+        return _serve(create_app(settings), settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    configure_logging(settings.log_level)
-    if arguments.command == "migrate":
-        return _migrate(package, settings)
-    return _serve(create_app(settings), settings)
 
 
 def end_on_signals() -> None:

@@ -12,7 +12,7 @@ from tidings.database.migrations import require_head
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database
 from tidings.http.bearer import RemoteKeys, TokenVerifier
-from tidings.http.health import Check
+from tidings.http.health import Check, Health
 from tidings.http.settings import TokenSettings
 from tidings.kafka.activity import ActivityLane
 from tidings.kafka.publisher import Publisher
@@ -33,7 +33,7 @@ Stop = Callable[["asyncio.Task[None]", float], Awaitable[None]]
 
 
 class Parts:
-    """Opens parts for one service, and has `checks` grow with them.
+    """Opens parts for one service, and has the service's health grow with them.
 
     Args:
         stack: closes them.
@@ -43,7 +43,7 @@ class Parts:
     def __init__(self, stack: AsyncExitStack, telemetry: Telemetry) -> None:
         self._stack = stack
         self.telemetry = telemetry
-        self.checks: dict[str, Check] = {}
+        self.health = Health()
         current_service.set(telemetry.service)
         stack.push_async_callback(telemetry.shutdown, TELEMETRY_DEADLINE)
 
@@ -51,7 +51,7 @@ class Parts:
         """Open the database; ready when it answers and has every migration of `package`."""
         engine = create_engine(settings, self.telemetry)
         self._stack.push_async_callback(engine.dispose)
-        self.checks["database"] = Check(lambda: require_head(engine, package), "TIDINGS_DATABASE_URL")
+        self.health.checks["database"] = Check(lambda: require_head(engine, package), "TIDINGS_DATABASE_URL")
         return Database(engine, settings.deadline_seconds)
 
     def activity(self, settings: KafkaSettings) -> ActivityLane:
@@ -66,7 +66,7 @@ class Parts:
         publisher = Publisher(settings, self.telemetry.tracer, f"{self.telemetry.service}-relay")
         relay = Relay(database, outbox.table, publisher, self.telemetry.meter)
         outbox.wakes(relay.wake)
-        self.checks["kafka"] = Check(relay.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS")
+        self.health.checks["kafka"] = Check(relay.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", only_to_start=True)
         self.background("relay", relay.run, relay.stop, RELAY_DEADLINE)
 
     def verifier(self, settings: TokenSettings) -> TokenVerifier:
@@ -74,19 +74,18 @@ class Parts:
         client = httpx.AsyncClient()
         self._stack.push_async_callback(client.aclose)
         keys = RemoteKeys(settings.jwks_url, client)
-        self.checks["keys"] = Check(keys.check, "TIDINGS_TOKENS_JWKS_URL")
+        self.health.checks["keys"] = Check(keys.check, "TIDINGS_TOKENS_JWKS_URL")
         return TokenVerifier(keys, settings.issuer, settings.audience)
 
     def background(self, what: str, run: Loop, stop: Stop, deadline: float) -> None:
         """Run a loop as a task, and stop it within `deadline` seconds when the service stops."""
-        task: asyncio.Task[None] = asyncio.create_task(_supervised(what, run), name=what)
+        task: asyncio.Task[None] = asyncio.create_task(self._supervised(what, run), name=what)
         self._stack.push_async_callback(stop, task, deadline)
 
-
-async def _supervised(what: str, run: Loop) -> None:
-    """Run a loop; say so when it dies of an error that nobody expected."""
-    try:
-        await run()
-    except Exception:
-        logger.critical("the %s died", what, exc_info=True)
-        raise
+    async def _supervised(self, what: str, run: Loop) -> None:
+        """Run a loop; when it dies of an error that nobody expected, say so and have the process replaced."""
+        try:
+            await run()
+        except Exception:
+            logger.critical("the %s died", what, exc_info=True)
+            self.health.died.append(what)

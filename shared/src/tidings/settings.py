@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as PydanticSettingsError
 
 PREFIX = "TIDINGS_"
 
@@ -71,6 +72,8 @@ def load(kind: type[S], **given: Any) -> S:
     """
     try:
         return kind(**given)
+    except PydanticSettingsError as error:
+        raise SettingsError(f"wrong settings:\n  {error.__cause__ or error}") from None
     except ValidationError as error:
         problems = [_describe(kind, problem) for problem in error.errors(include_url=False)]
         raise SettingsError("wrong settings:\n" + "\n".join(problems)) from None
@@ -83,9 +86,11 @@ def variable(path: tuple[str | int, ...]) -> str:
 
 
 def _describe(kind: type[BaseModel], problem: ErrorDetails) -> str:
-    path = _field_path(kind, problem["loc"])
+    message = "is not set" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return f"  {message}"
+    path = problem["loc"] if problem["type"] == "extra_forbidden" else _field_path(kind, problem["loc"])
     name = variable(path)
-    message = "is not set" if problem["type"] == "missing" else problem["msg"]
     return f"  {name}: {message}{_purpose(kind, path)}{_near_miss(name)}"
 
 

@@ -59,7 +59,7 @@ def create_home(described: str, states: States) -> FastAPI:
 
     @app.get("/health/ready")
     async def ready(response: Response) -> dict[str, Readiness]:
-        found = {name: await readiness(states()[name]["checks"]) for name in NAMES}
+        found = {name: await readiness(states()[name]["health"]) for name in NAMES}
         response.status_code = 200 if all(result.ready for result in found.values()) else 503
         return found
 

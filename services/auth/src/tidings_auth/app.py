@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from tidings.composition import Parts
 from tidings.http.app import create_service
 from tidings.http.bearer import TokenVerifier
-from tidings.http.health import Check, Checks
+from tidings.http.health import Check, Health
 from tidings.http.problems import UNAVAILABLE, Errors, Problem
 from tidings.kafka.activity import ActivityLane
 from tidings.outbox.record import Outbox
@@ -42,7 +42,7 @@ class State(TypedDict):
 
     accounts: Accounts
     activity: ActivityLane
-    checks: Checks
+    health: Health
     issuer: TokenIssuer
     password_policy: PasswordSettings
     sessions: Sessions
@@ -61,7 +61,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             database = parts.database(settings.database, PACKAGE)
             redis = connect(settings.redis)
             stack.push_async_callback(redis.aclose)
-            parts.checks["redis"] = Check(redis.ping, "TIDINGS_REDIS_URL")
+            parts.health.checks["redis"] = Check(redis.ping, "TIDINGS_REDIS_URL", only_to_start=True)
             passwords = Passwords()
             stack.callback(passwords.close)
             outbox = Outbox(outbox_rows, SERVICE)
@@ -74,7 +74,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
                 password_policy=settings.password,
                 verifier=TokenVerifier(issuer, settings.signing.issuer, settings.signing.audience),
                 activity=parts.activity(settings.kafka),
-                checks=parts.checks,
+                health=parts.health,
             )
 
     return create_service(

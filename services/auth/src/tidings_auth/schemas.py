@@ -1,12 +1,11 @@
 """What auth takes and answers over HTTP."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from tidings.http.bodies import Body
+from tidings.http.bodies import Body, Time
 from tidings.principal import Role
 from tidings_auth import usernames
 
@@ -42,7 +41,7 @@ class User(BaseModel):
     id: UUID
     username: str = Field(examples=["mina"])
     role: Role
-    created_at: datetime
+    created_at: Time
 
 
 class AccessToken(BaseModel):

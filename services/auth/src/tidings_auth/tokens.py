@@ -79,9 +79,9 @@ class TokenIssuer:
 
 
 def _load(settings: SigningSettings) -> Ed25519PrivateKey:
-    if settings.generate and not settings.key_file.exists():
-        _generate(settings.key_file)
     try:
+        if settings.generate and not settings.key_file.exists():
+            _generate(settings.key_file)
         key = load_pem_private_key(settings.key_file.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         key = None

@@ -5,6 +5,17 @@ import unicodedata
 MIN_LENGTH = 3
 MAX_LENGTH = 64
 PUNCTUATION = "._-"
+INVISIBLE = (
+    (0x034F, 0x034F),
+    (0x115F, 0x1160),
+    (0x17B4, 0x17B5),
+    (0x180B, 0x180F),
+    (0x3164, 0x3164),
+    (0xFE00, 0xFE0F),
+    (0xFFA0, 0xFFA0),
+    (0xE0100, 0xE01EF),
+)
+"""Letters and marks that nobody sees (Unicode's Default_Ignorable_Code_Point): two names must not look the same."""
 
 
 def normalised(text: str) -> str:
@@ -25,8 +36,8 @@ def folded(name: str) -> str:
 
 
 def _allowed(character: str) -> bool:
-    # Marks belong to letters in many scripts; the Hangul fillers are letters that nobody sees.
+    """Tell whether a username may have this character; in many scripts marks belong to the letters."""
+    if any(first <= ord(character) <= last for first, last in INVISIBLE):
+        return False
     category = unicodedata.category(character)
-    return (
-        category[0] in "LM" or category == "Nd" or character in PUNCTUATION
-    ) and character not in "\u115f\u1160\u3164\uffa0"
+    return category[0] == "L" or category in ("Mn", "Mc", "Nd") or character in PUNCTUATION

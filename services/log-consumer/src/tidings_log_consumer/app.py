@@ -10,7 +10,7 @@ from tidings.composition import Parts
 from tidings.events.topics import REGISTRY
 from tidings.http.app import create_service
 from tidings.http.bearer import TokenVerifier
-from tidings.http.health import Check, Checks
+from tidings.http.health import Check, Health
 from tidings.kafka.activity import ActivityLane
 from tidings.kafka.consumer import Consumer
 from tidings.telemetry.setup import Telemetry
@@ -28,7 +28,7 @@ class State(TypedDict):
     """What a request may use."""
 
     activity: ActivityLane
-    checks: Checks
+    health: Health
     reading: Reading
     verifier: TokenVerifier
 
@@ -44,14 +44,14 @@ def create_app(settings: LogSettings) -> FastAPI:
             database = parts.database(settings.database, PACKAGE)
             ingest = Ingest(database, telemetry.tracer, telemetry.meter)
             consumer = Consumer(settings.kafka, list(REGISTRY), settings.consumer.group, ingest.store)
-            parts.checks["kafka"] = Check(consumer.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS")
+            parts.health.checks["kafka"] = Check(consumer.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", only_to_start=True)
             parts.background("consumer", consumer.run, consumer.stop, CONSUMER_DEADLINE)
             yield State(
                 reading=Reading(database, telemetry.tracer),
                 verifier=parts.verifier(settings.tokens),
                 # Opened after the consumer, so closed before it: its last events are read too.
                 activity=parts.activity(settings.kafka),
-                checks=parts.checks,
+                health=parts.health,
             )
 
     return create_service(

@@ -30,10 +30,18 @@ def entry_of(event: Event[EventData], record: "ConsumerRecord[Any, Any]", span: 
         "trace_id": f"{span.trace_id:032x}" if span else None,
         "span_id": f"{span.span_id:016x}" if span else None,
         "occurred_at": event.time,
-        "published_at": datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        "published_at": _published_at(record),
         "stored_at": datetime.now(UTC),
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "data": data.model_dump_json(),
     }
+
+
+def _published_at(record: "ConsumerRecord[Any, Any]") -> datetime:
+    """Return when Kafka got the record; now, when its timestamp, which any producer may set, is no moment."""
+    try:
+        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.now(UTC)

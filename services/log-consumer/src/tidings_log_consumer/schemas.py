@@ -1,11 +1,12 @@
 """What the log answers over HTTP."""
 
 import json
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from tidings.http.bodies import Time
 
 
 def _parsed(value: Any) -> Any:
@@ -20,9 +21,9 @@ class Entry(BaseModel):
     event_id: UUID
     type: str = Field(examples=["message.created"])
     service: str = Field(description="who made the event", examples=["tidings-messages"])
-    occurred_at: datetime = Field(description="when it happened")
-    published_at: datetime = Field(description="when Kafka got it, to the millisecond")
-    stored_at: datetime = Field(description="when the log stored it")
+    occurred_at: Time = Field(description="when it happened")
+    published_at: Time = Field(description="when Kafka got it, to the millisecond")
+    stored_at: Time = Field(description="when the log stored it")
     user_id: UUID | None
     username: str | None = Field(examples=["mina"])
     method: str | None = Field(examples=["POST"])

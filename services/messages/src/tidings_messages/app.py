@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from tidings.composition import Parts
 from tidings.http.app import create_service
 from tidings.http.bearer import TokenVerifier
-from tidings.http.health import Checks
+from tidings.http.health import Health
 from tidings.kafka.activity import ActivityLane
 from tidings.outbox.record import Outbox
 from tidings.telemetry.setup import Telemetry
@@ -27,7 +27,7 @@ class State(TypedDict):
     """What a request may use."""
 
     activity: ActivityLane
-    checks: Checks
+    health: Health
     posting: Posting
     reading: Reading
     verifier: TokenVerifier
@@ -49,7 +49,7 @@ def create_app(settings: MessagesSettings) -> FastAPI:
                 reading=Reading(database, telemetry.tracer),
                 verifier=parts.verifier(settings.tokens),
                 activity=parts.activity(settings.kafka),
-                checks=parts.checks,
+                health=parts.health,
             )
 
     return create_service(

@@ -36,7 +36,7 @@ async def list_messages(
     cursor: CursorText = None,
 ) -> Page[Message]:
     """Return the board, newest first; everyone who is signed in reads all of it."""
-    before = UUID(bytes=decode_cursor(cursor, 16)) if cursor else None
+    before = UUID(bytes=decode_cursor(cursor, 16)) if cursor is not None else None
     rows, next_id = await reading.newest(limit, before)
     next_cursor = encode_cursor(next_id.bytes) if next_id else None
     link_next(request, response, next_cursor)

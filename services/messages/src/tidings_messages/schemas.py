@@ -1,12 +1,11 @@
 """What messages takes and answers over HTTP."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from tidings.http.bodies import Body
+from tidings.http.bodies import Body, Time
 from tidings_messages.posting import normalised
 
 Text = Annotated[
@@ -31,7 +30,7 @@ class Message(BaseModel):
     message: str = Field(examples=["안녕하세요, 기록합니다."])
     author: str = Field(examples=["mina"])
     author_id: UUID
-    created_at: datetime
+    created_at: Time
 
 
 class PostedMessage(Message):

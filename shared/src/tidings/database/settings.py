@@ -1,5 +1,7 @@
 """Settings of a service's database."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr, field_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -23,10 +25,12 @@ class DatabaseSettings(Group):
     def _known_driver(cls, url: SecretStr) -> SecretStr:
         try:
             parsed = make_url(url.get_secret_value())
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise ValueError("is no database URL") from None
         if parsed.drivername not in DRIVERS:
             raise ValueError(f"must start with {' or '.join(f'{driver}://' for driver in DRIVERS)}")
         if not parsed.database:
             raise ValueError("names no database")
+        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database).parent.is_dir():
+            raise ValueError(f"there is no folder {Path(parsed.database).parent}")
         return url

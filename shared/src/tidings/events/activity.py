@@ -19,7 +19,7 @@ class ApiRequest(EventData):
     route: Annotated[str | None, Field(max_length=255)] = None
     """The route's template, e.g. `/api/messages/{id}`; none when no route matched."""
     status: Annotated[int, Field(ge=100, le=599)]
-    duration_ms: Annotated[float, Field(ge=0)]
+    duration_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     response_bytes: Annotated[int, Field(ge=0)] = 0
     user_id: UUID | None = None
     username: Annotated[str | None, Field(max_length=64)] = None

@@ -15,6 +15,8 @@ from tidings.events.envelope import Event, EventData
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
 
+READ = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_sequence"})
+
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -80,12 +82,12 @@ def decode(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> 
 
 
 def _attributes(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
-    """Return the `ce_` headers as text; of a repeated one the first counts."""
+    """Return the headers that are read, as text; of a repeated one the first counts."""
     attributes: dict[str, str] = {}
     for name, raw in headers:
-        if name.startswith("ce_") and raw is not None:
+        if name in READ and name not in attributes and raw is not None:
             try:
-                attributes.setdefault(name, raw.decode())
+                attributes[name] = raw.decode()
             except UnicodeDecodeError:
                 raise Undecodable(f"header {name} is not UTF-8") from None
     return attributes
@@ -99,6 +101,6 @@ def _required(attributes: dict[str, str], name: str) -> str:
 
 
 def _reasons(error: ValidationError) -> str:
-    """Say which fields are wrong and why; never repeat the value."""
+    """Say which fields are wrong and how, in pydantic's names for it; its sentences may repeat a part of the value."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems[:5])
+    return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['type']}" for p in problems[:5])

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from tidings.events.ids import uuid7
 
@@ -14,10 +14,11 @@ TYPE_PREFIX = "tidings."
 class EventData(BaseModel):
     """The data of one event type; a subclass is the contract of one version of it.
 
-    Unknown fields are ignored, so that a newer producer does not stop an older consumer.
+    Unknown fields are ignored, so that a newer producer does not stop an older consumer; the known ones must have their
+    exact types.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     name: ClassVar[str]
     """Name without prefix and version, e.g. `message.created`."""
@@ -56,3 +57,11 @@ class Event(BaseModel, Generic[D]):
     sequence: Annotated[int | None, Field(ge=0, lt=2**63)] = None
     """Number within its key, where the producer counts."""
     data: D
+
+    @field_validator("time")
+    @classmethod
+    def _in_utc(cls, time: datetime) -> datetime:
+        try:
+            return time.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("is outside the years 1 to 9999 in UTC") from None

@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from tidings.http import health, problems
 from tidings.http.bearer import KeysUnavailable, NotAuthenticated, authenticate
 from tidings.http.docs import Document, docs_router
-from tidings.http.middleware import Activity, Identity, SecurityHeaders, UnexpectedErrors
+from tidings.http.middleware import MANAGEMENT, Activity, BodyLimit, Identity, SecurityHeaders, UnexpectedErrors
 from tidings.http.pages import BadCursor
 from tidings.http.problems import UNAVAILABLE, Errors, Problem, ProblemDetails, documented
 from tidings.telemetry.setup import Telemetry
@@ -49,7 +49,7 @@ def create_service(
         public_url: the public origin, as `servers` of the document.
         address_key: keys the hash of client addresses.
         telemetry: the service's own.
-        lifespan: opens what the routes use; its state has at least `activity`, `checks` and `verifier`.
+        lifespan: opens what the routes use; its state has at least `activity`, `health` and `verifier`.
         routers: routes that need an access token.
         public_routers: routes that anybody may call.
         errors: what the service's own error types mean to a client.
@@ -62,7 +62,7 @@ def create_service(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        max_body_size=MAX_BODY,
+        redirect_slashes=False,
         # OpenTelemetry's own instrumentation is on (below); both would make every span twice.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=[
@@ -70,6 +70,7 @@ def create_service(
             Middleware(SecurityHeaders),
             Middleware(Activity, address_key=address_key),
             Middleware(UnexpectedErrors),
+            Middleware(BodyLimit, max_bytes=MAX_BODY),
         ],
     )
     problems.install(app, {**CALLER_ERRORS, **(errors or {})})
@@ -83,7 +84,7 @@ def create_service(
         app,
         tracer_provider=telemetry.tracer_provider,
         meter_provider=telemetry.meter_provider,
-        excluded_urls="/health/,/metrics,/docs,/openapi",
+        excluded_urls=rf"^\w+://[^/]+{MANAGEMENT.pattern}$",
         exclude_spans=["receive", "send"],
     )
     return app

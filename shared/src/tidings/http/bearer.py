@@ -1,6 +1,7 @@
 """Bearer tokens: who is calling, by an access token that this service verifies itself (RFC 9068, RFC 8725)."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import Annotated, Any, Protocol
@@ -23,6 +24,8 @@ MAX_TOKEN_LENGTH = 4096
 CLOCK_SKEW = 5
 """Seconds by which the clocks of two hosts may differ."""
 REFETCH_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+"""How long a failed first fetch is remembered."""
 FETCH_TIMEOUT = 2.0
 
 
@@ -73,33 +76,45 @@ class RemoteKeys:
     async def find(self, kid: str) -> Any:
         if kid not in self._keys:
             async with self._lock:
-                if kid not in self._keys and (not self._keys or time.monotonic() - self._asked >= REFETCH_SECONDS):
-                    await self._fetch()
+                await self._refresh_unless(kid in self._keys)
         return self._keys.get(kid)
 
     async def check(self) -> None:
         """Raise when no key is known."""
-        if not self._keys:
-            async with self._lock:
-                await self._fetch()
+        async with self._lock:
+            await self._refresh_unless(bool(self._keys))
 
-    async def _fetch(self) -> None:
+    async def _refresh_unless(self, known: bool) -> None:
+        """Fetch the keys, but not more often than callers may make us; without any key, say so at once meanwhile."""
+        wait = REFETCH_SECONDS if self._keys else RETRY_SECONDS
+        if known or time.monotonic() - self._asked < wait:
+            if not self._keys:
+                raise KeysUnavailable(f"no keys from {self._url}")
+            return
+        self._asked = time.monotonic()
         try:
             answer = await self._client.get(self._url, timeout=FETCH_TIMEOUT)
             answer.raise_for_status()
-            self._keys = parse_key_set(answer.json())
-            self._asked = time.monotonic()
-        except (httpx.HTTPError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+            self._keys = parse_key_set(answer.json()) or self._keys
+        except (httpx.HTTPError, ValueError) as error:
             raise KeysUnavailable(f"no keys from {self._url}: {error or type(error).__name__}") from error
+        if not self._keys:
+            raise KeysUnavailable(f"no keys from {self._url}: it names none that can be used")
 
 
-def parse_key_set(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the Ed25519 keys of a JWK set by their `kid`; keys of other kinds are passed over."""
-    return {
-        entry["kid"]: OKPAlgorithm.from_jwk(entry)
-        for entry in document["keys"]
-        if entry.get("kty") == "OKP" and entry.get("crv") == "Ed25519" and "d" not in entry
-    }
+def parse_key_set(document: Any) -> dict[str, Any]:
+    """Return the Ed25519 public keys of a JWK set by their `kid`; whatever else is in it is passed over."""
+    entries = document.get("keys") if isinstance(document, dict) else None
+    keys: dict[str, Any] = {}
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("kid"), str) and _is_public_ed25519(entry):
+            with contextlib.suppress(jwt.PyJWTError, ValueError, TypeError):
+                keys[entry["kid"]] = OKPAlgorithm.from_jwk(entry)
+    return keys
+
+
+def _is_public_ed25519(entry: dict[str, Any]) -> bool:
+    return entry.get("kty") == "OKP" and entry.get("crv") == "Ed25519" and "d" not in entry
 
 
 class TokenVerifier:

@@ -1,8 +1,17 @@
-"""Bodies: what every request body has in common."""
+"""Bodies: what every request body has in common, and how an answer writes a moment."""
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, PlainSerializer, field_validator
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Time = Annotated[datetime, PlainSerializer(_rfc3339)]
+"""A moment in an answer: RFC 3339, UTC, always with microseconds, so that its text sorts as it does."""
 
 
 class Body(BaseModel):

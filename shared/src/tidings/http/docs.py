@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import fastapi_standalone_docs
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 PAGE_POLICY = (
@@ -51,7 +51,7 @@ def docs_router(documents: Sequence[Document]) -> APIRouter:
     @router.get("/assets/{name}")
     async def asset(name: str) -> Response:
         if name not in ASSETS:
-            return Response(status_code=404)
+            raise HTTPException(404)
         return FileResponse(ASSETS[name] / name, headers={"Cache-Control": "public, max-age=3600"})
 
     return router

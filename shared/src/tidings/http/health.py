@@ -1,8 +1,8 @@
 """Health: is the process alive, and is each thing that it needs there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 CHECK_SECONDS = 1.5
 
 
-@dataclass(frozen=True)
+@dataclass
 class Check:
     """One dependency."""
 
@@ -18,9 +18,20 @@ class Check:
     """Raises when the dependency is not usable."""
     setting: str
     """The environment variable to look at when it is not."""
+    only_to_start: bool = False
+    """The service goes on without it once it was there: its later absence is shown, but takes no traffic away."""
+    seen: bool = False
+    """Whether it was usable since the service started."""
 
 
-Checks = Mapping[str, Check]
+@dataclass
+class Health:
+    """What is known of a service while it runs."""
+
+    checks: dict[str, Check] = field(default_factory=dict)
+    """Each dependency by name."""
+    died: list[str] = field(default_factory=list)
+    """Background loops that ended of an error that nobody expected; only a new process helps."""
 
 
 class Dependency(BaseModel):
@@ -31,6 +42,13 @@ class Dependency(BaseModel):
     setting: str | None = Field(default=None, examples=["TIDINGS_KAFKA_BOOTSTRAP_SERVERS"])
 
 
+class Liveness(BaseModel):
+    """Whether the process should be kept."""
+
+    live: bool
+    died: list[str]
+
+
 class Readiness(BaseModel):
     """Whether the service can do its work."""
 
@@ -38,10 +56,18 @@ class Readiness(BaseModel):
     dependencies: dict[str, Dependency]
 
 
-async def readiness(checks: Checks) -> Readiness:
+async def readiness(health: Health) -> Readiness:
     """Run all checks side by side, each within a deadline."""
+    checks = health.checks
     results = await asyncio.gather(*(_examine(check) for check in checks.values()))
-    return Readiness(ready=all(result.ok for result in results), dependencies=dict(zip(checks, results, strict=True)))
+    return Readiness(
+        ready=not health.died
+        and all(
+            result.ok or (check.only_to_start and check.seen)
+            for check, result in zip(checks.values(), results, strict=True)
+        ),
+        dependencies=dict(zip(checks, results, strict=True)),
+    )
 
 
 async def _examine(check: Check) -> Dependency:
@@ -52,6 +78,7 @@ async def _examine(check: Check) -> Dependency:
         return Dependency(ok=False, reason=f"no answer within {CHECK_SECONDS} s", setting=check.setting)
     except Exception as error:
         return Dependency(ok=False, reason=_reason(error), setting=check.setting)
+    check.seen = True
     return Dependency(ok=True)
 
 
@@ -64,14 +91,16 @@ router = APIRouter(prefix="/health", tags=["health"], include_in_schema=False)
 
 
 @router.get("/live")
-async def live() -> dict[str, bool]:
-    """Answer as long as the process can."""
-    return {"live": True}
+async def live(request: Request, response: Response) -> Liveness:
+    """Answer 200 as long as a restart would not help, else 503: a background loop died."""
+    died: list[str] = request.state.health.died
+    response.status_code = 503 if died else 200
+    return Liveness(live=not died, died=died)
 
 
 @router.get("/ready")
 async def ready(request: Request, response: Response) -> Readiness:
     """Answer 200 when every dependency is usable, else 503, naming each and the setting to look at."""
-    result = await readiness(request.state.checks)
+    result = await readiness(request.state.health)
     response.status_code = 200 if result.ready else 503
     return result

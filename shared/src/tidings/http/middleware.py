@@ -8,19 +8,20 @@ from hashlib import sha256
 
 from opentelemetry.trace import Status, StatusCode, get_current_span
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidings.events import ApiRequest, uuid7
-from tidings.http.problems import UNEXPECTED, respond
+from tidings.http.problems import TOO_LARGE, UNEXPECTED, respond
 from tidings.kafka.activity import ActivityLane
 from tidings.telemetry.logs import current_service
 from tidings.telemetry.propagation import current_span_context
 
 logger = logging.getLogger(__name__)
 
-SANE_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
-MANAGEMENT = ("/health", "/metrics", "/docs", "/openapi")
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+MANAGEMENT = re.compile(r"/(health|metrics|docs|openapi|openapi\.json)(/.*)?")
 """Paths that operators and browsers poll; they are no activity."""
 
 SECURITY_HEADERS = {
@@ -46,7 +47,7 @@ class Identity:
             return
         current_service.set(self.service)
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if SANE_REQUEST_ID.match(given) else str(uuid7())
+        request_id = given if SANE_REQUEST_ID.fullmatch(given) else str(uuid7())
         scope["tidings.request_id"] = request_id
         span = current_span_context()
 
@@ -93,7 +94,7 @@ class Activity:
         self._key = address_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(MANAGEMENT):
+        if scope["type"] != "http" or MANAGEMENT.fullmatch(scope["path"]):
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
@@ -129,6 +130,36 @@ class Activity:
 
     def _hashed(self, address: str) -> str:
         return hmac.new(self._key, address.encode(), sha256).hexdigest()[:32]
+
+
+class BodyLimit:
+    """Refuses a body that is too large: by its declared length before it is read, else as soon as it gets there.
+
+    Args:
+        app: what reads the body.
+        max_bytes: the largest body that is taken.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        declared = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
+        if declared.isdecimal() and int(declared[:20]) > self._max_bytes:
+            await respond(Request(scope), TOO_LARGE)(scope, receive, send)
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise HTTPException(TOO_LARGE.status)
+            return message
+
+        await self.app(scope, limited, send)
 
 
 class UnexpectedErrors:

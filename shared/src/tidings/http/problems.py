@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -57,6 +58,8 @@ class ProblemDetails(BaseModel):
 UNAVAILABLE = Problem(503, "unavailable", "A part of the service does not answer; try again.", {"Retry-After": "1"})
 UNEXPECTED = Problem(500, "unexpected", "Something went wrong here; the trace id tells the operators what.")
 
+TOO_LARGE = Problem(413, "content-too-large", "The body is larger than this path takes.")
+
 Errors = Mapping[type[Exception], Problem]
 SHARED_ERRORS: Errors = {DatabaseUnavailable: UNAVAILABLE}
 
@@ -65,16 +68,21 @@ def respond(request: Request, problem: Problem, errors: Sequence[InvalidField] |
     """Return the answer for `problem`."""
     details = ProblemDetails(
         type=TYPE_PREFIX + problem.name,
-        title=HTTPStatus(problem.status).phrase,
+        title=title(problem.status),
         status=problem.status,
         detail=problem.detail,
-        instance=request.url.path,
+        instance=quote(request.scope["path"]),
         trace_id=current_trace_id(),
         errors=list(errors) if errors else None,
     )
     return JSONResponse(
         details.model_dump(exclude_none=True), problem.status, dict(problem.headers), media_type=MEDIA_TYPE
     )
+
+
+def title(status: int) -> str:
+    """Return the phrase of RFC 9110 for a status; Python's own still has older ones for some."""
+    return {413: "Content Too Large", 422: "Unprocessable Content"}.get(status) or HTTPStatus(status).phrase
 
 
 def install(app: FastAPI, errors: Errors) -> None:
@@ -88,7 +96,7 @@ def install(app: FastAPI, errors: Errors) -> None:
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of an operation that answers these problem statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+    return {status: {"description": title(status), "content": content} for status in statuses}
 
 
 def _mapped(problem: Problem) -> Any:
@@ -100,15 +108,13 @@ def _mapped(problem: Problem) -> Any:
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
-    phrase = HTTPStatus(error.status_code).phrase
+    phrase = title(error.status_code)
     name = phrase.lower().replace(" ", "-").replace("'", "")
     detail = {
         404: "There is nothing at this path.",
         405: "This path does not take this method; the Allow header says which it takes.",
-        413: "The body is larger than this path takes.",
+        413: TOO_LARGE.detail,
     }.get(error.status_code, str(error.detail))
-    if error.status_code == 404 and error.detail != phrase:
-        detail = str(error.detail)
     return respond(request, Problem(error.status_code, name, detail, dict(error.headers or {})))
 
 

@@ -5,7 +5,6 @@ the buffer lasts, the oldest events are dropped and counted.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter, deque
 from itertools import islice
@@ -13,6 +12,7 @@ from itertools import islice
 from opentelemetry.metrics import Meter
 
 from tidings.events import Event, EventData, encode
+from tidings.kafka.loops import end
 from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher
 from tidings.telemetry.names import METRIC_EVENTS_DROPPED
 from tidings.telemetry.propagation import current_carrier
@@ -58,13 +58,13 @@ class ActivityLane:
 
     def emit(self, data: EventData) -> None:
         """Queue an event; never blocks, raises or awaits."""
+        self.counts["accepted"] += 1
         try:
             outgoing = Outgoing(encode(Event(source=self._source, data=data)), current_carrier())
         except Exception:  # the caller's request matters more than its trail
             logger.exception("an activity event could not be encoded")
             self._count_drop("unencodable")
             return
-        self.counts["accepted"] += 1
         self._waiting.append(outgoing)
         self._bytes += _size(outgoing)
         while len(self._waiting) > self._max_events or self._bytes > self._max_bytes:
@@ -84,10 +84,7 @@ class ActivityLane:
         """End `task`, which runs this lane, once the buffer is empty or after `deadline` seconds."""
         self._stopping = True
         self._filled.set()
-        await asyncio.wait([task], timeout=deadline)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task, deadline)
         for _ in self._waiting:
             self._count_drop("shutdown")
         self._waiting.clear()
@@ -100,12 +97,11 @@ class ActivityLane:
             self._bytes -= _size(outgoing)
         try:
             outcomes = await self._publisher.publish(batch)
-        except asyncio.CancelledError:
+        except BaseException as error:  # whatever it was, the batch is not known to have arrived
             self._put_back(batch)
-            raise
-        except BrokerUnavailable as error:
+            if not isinstance(error, BrokerUnavailable):
+                raise
             logger.warning("activity waits: %s", error)
-            self._put_back(batch)
             await asyncio.sleep(RETRY_SECONDS)
             return
         for outcome in outcomes:

@@ -11,8 +11,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaError,
+    UnsupportedCodecError,
+)
 
+from tidings.kafka.loops import end
 from tidings.kafka.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -24,6 +31,10 @@ STOP_DEADLINE = 3.0
 BACKOFF = (0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts; the last one repeats."""
 
+UNREADABLE = (CorruptRecordException, UnsupportedCodecError)
+"""Kafka's own errors that concern the bytes of a record, not the connection."""
+
+Batches = dict[TopicPartition, list[Any]]
 Records = Sequence["ConsumerRecord[bytes | None, bytes | None]"]
 
 
@@ -84,10 +95,7 @@ class Consumer:
     async def stop(self, task: "asyncio.Task[None]", deadline: float) -> None:
         """End `task`, which runs this loop, after the batch in hand or after `deadline` seconds."""
         self._stopping.set()
-        await asyncio.wait([task], timeout=deadline)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task, deadline)
 
     def _new_consumer(self) -> "AIOKafkaConsumer[bytes | None, bytes | None]":
         return AIOKafkaConsumer(
@@ -102,12 +110,46 @@ class Consumer:
 
     async def _read_once(self, consumer: "AIOKafkaConsumer[Any, Any]") -> bool:
         """Read, store and commit one batch; `False` when there was none or it could not be stored."""
-        batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH)
+        batches = await self._batches(consumer)
         records = [record for batch in batches.values() for record in batch]
         if not records or not await self._stored(records):
             return False
         await self._commit(consumer, {tp: batch[-1].offset + 1 for tp, batch in batches.items() if batch})
         return True
+
+    async def _batches(self, consumer: "AIOKafkaConsumer[Any, Any]") -> Batches:
+        """Return the next records of each partition, passing over those that the client cannot even read.
+
+        aiokafka raises on such a record after it has moved on in other partitions, and raises for ever at the same
+        offset. So everything goes back to where it was, and each partition is read by itself, record by record.
+        """
+        before = {tp: await consumer.position(tp) for tp in consumer.assignment()}
+        try:
+            return dict(await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH))
+        except Exception as error:
+            if isinstance(error, KafkaError) and not isinstance(error, UNREADABLE):
+                raise
+        for tp, offset in before.items():
+            consumer.seek(tp, offset)
+        return {tp: await self._readable(consumer, tp) for tp in before}
+
+    async def _readable(self, consumer: "AIOKafkaConsumer[Any, Any]", tp: TopicPartition) -> list[Any]:
+        """Return the records of one partition up to an unreadable one, and step over that one."""
+        records: list[Any] = []
+        while len(records) < BATCH:
+            try:
+                found = await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=1)
+            except Exception as error:
+                if isinstance(error, KafkaError) and not isinstance(error, UNREADABLE):
+                    raise
+                offset = await consumer.position(tp)
+                logger.error("%s[%d]@%d cannot be read and is passed over: %r", tp.topic, tp.partition, offset, error)
+                consumer.seek(tp, offset + 1)
+                break
+            if not found:
+                break
+            records += found[tp]
+        return records
 
     async def _stored(self, records: Records) -> bool:
         """Hand over `records` until they are stored; `False` when the service stops before that."""

@@ -58,6 +58,18 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
         self._stopping: set[asyncio.Task[None]] = set()
 
+    async def connect(self) -> None:
+        """Connect, if that has not happened yet.
+
+        Raises:
+            BrokerUnavailable: no broker answers.
+        """
+        try:
+            async with asyncio.timeout(BATCH_DEADLINE):
+                await self._connected()
+        except (TimeoutError, KafkaError, OSError) as error:
+            raise self._unavailable(error) from error
+
     async def publish(self, batch: Sequence[Outgoing], deadline: float = BATCH_DEADLINE) -> list[Exception | None]:
         """Send `batch` in order and wait for every acknowledgement.
 
@@ -77,9 +89,7 @@ class Publisher:
             self._discard()
             for span in spans:
                 _end(span, error)
-            raise BrokerUnavailable(
-                f"Kafka at {self._settings.bootstrap_servers} does not answer: {error!r}"
-            ) from error
+            raise self._unavailable(error) from error
         for span, outcome in zip(spans, outcomes, strict=True):
             _end(span, outcome)
         if any(outcome and not isinstance(outcome, REFUSED) for outcome in outcomes):
@@ -152,6 +162,9 @@ class Publisher:
                 **outgoing.attributes,
             },
         )
+
+    def _unavailable(self, error: Exception) -> BrokerUnavailable:
+        return BrokerUnavailable(f"Kafka at {self._settings.bootstrap_servers} does not answer: {error!r}")
 
     def _discard(self) -> None:
         if self._producer is not None:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import Record
+from tidings.kafka.loops import end
 from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher
 from tidings.telemetry import names
 
@@ -47,7 +48,7 @@ class Relay:
         self._published = meter.create_counter(names.METRIC_OUTBOX_PUBLISHED, unit="{event}")
         self._work = asyncio.Event()
         self._stopping = asyncio.Event()
-        self.last_error: str | None = None
+        self.last_error: str | None = "not connected to Kafka yet"
         """Why the last attempt failed; `None` after one that succeeded."""
 
     def wake(self) -> None:
@@ -65,6 +66,7 @@ class Relay:
         while True:
             self._work.clear()
             try:
+                await self._publisher.connect()
                 while await self._publish_oldest():
                     pass
                 self.last_error, failures = None, 0
@@ -80,10 +82,7 @@ class Relay:
         """Publish what is there, then end `task`, which runs this relay, at the latest after `deadline` seconds."""
         self._stopping.set()
         self._work.set()
-        await asyncio.wait([task], timeout=deadline)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task, deadline)
         await self._publisher.close()
 
     async def _rest(self, failures: int) -> None:

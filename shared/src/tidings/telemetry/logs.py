@@ -7,6 +7,7 @@ written in a request.
 import logging
 import sys
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
@@ -17,6 +18,11 @@ current_service: ContextVar[str] = ContextVar("current_service", default="tiding
 """The service that the running code belongs to; set where a service's tasks and requests begin."""
 
 FIELDS = "{asctime}{levelname}{name}{message}{service}{trace_id}{span_id}"
+
+
+class _Lines(JsonFormatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # logging's name
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
 
 
 class _Context(logging.Filter):
@@ -35,10 +41,9 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
         level: the least severe level of Tidings' own lines; libraries log warnings and worse.
         stream: where lines go.
     """
-    formatter = JsonFormatter(
+    formatter = _Lines(
         FIELDS,
         style="{",
-        datefmt="%Y-%m-%dT%H:%M:%S",
         rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
         json_ensure_ascii=False,
     )
