@@ -54,3 +54,13 @@ def backends(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     servers = request.getfixturevalue("servers") if request.param == "real" else None
     with fresh_backends(tmp_path, servers) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def shared_backends(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
+    """Backends that the tests of one module share."""
+    folder = tmp_path_factory.mktemp(f"backends-{request.param}")
+    servers = request.getfixturevalue("servers") if request.param == "real" else None
+    with pytest.MonkeyPatch.context() as patch, fresh_backends(folder, servers) as opened:
+        patch.setenv("TIDINGS_CONSUMER_GROUP", f"tidings-log-{folder.parent.name}-{folder.name}")
+        yield opened

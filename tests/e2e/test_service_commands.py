@@ -51,10 +51,9 @@ def test_missing_settings_are_all_named_at_once(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_migrate_can_be_run_again_and_serve_is_ready_but_for_what_is_away(package: str, tmp_path: Path) -> None:
+def test_after_migrate_serve_is_ready_but_for_what_is_away(package: str, tmp_path: Path) -> None:
     environment = settings(tmp_path)
-    for _ in range(2):
-        assert command(package, "migrate", environment).returncode == 0
+    assert command(package, "migrate", environment).returncode == 0
     port = free_port()
     process = Process(
         name=package,

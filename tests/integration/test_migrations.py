@@ -36,6 +36,7 @@ async def test_up_down_up_leaves_the_tables_of_the_code(package: str, engine: As
     await downgrade(engine, package)
     assert await tables(engine) == {"alembic_version"}
     await upgrade(engine, package)
+    await upgrade(engine, package)
     await check_models(engine, package)
     await require_head(engine, package)
 

@@ -1,6 +1,7 @@
 """An instance: all services in the test's own process, behind a real port, so that a test can look inside."""
 
 import asyncio
+import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -31,8 +32,9 @@ class Instance:
         """What each service's lifespan opened."""
         return self.gateway.states
 
-    async def person(self, username: str = "mina") -> dict[str, str]:
+    async def person(self, username: str | None = None) -> dict[str, str]:
         """Register and sign in, and return the headers that say so."""
+        username = username or f"tester-{secrets.token_hex(4)}"
         body = {"username": username, "password": "a password that nobody else has"}
         await self.http.post("/api/register", json=body)
         answer = await self.http.post("/api/login", json=body)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import json
 import time
@@ -324,11 +325,50 @@ async def test_keys_known_before_auth_went_away_are_still_believed() -> None:
     assert await keys.find("k1") is not None
 
 
-async def test_the_first_answer_after_an_outage_is_believed() -> None:
-    keys = KeyServer(httpx.ConnectError("refused"), published(jwk())).keys()
-    with pytest.raises(KeysUnavailable):
-        await keys.find("k1")
+def after(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    later = time.monotonic() + seconds
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+
+
+async def test_after_a_failed_first_fetch_callers_are_told_so_for_a_second_without_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = KeyServer(httpx.ConnectError("refused"), published(jwk()))
+    keys = server.keys()
+    for _ in range(10):
+        with pytest.raises(KeysUnavailable, match="http://auth/keys"):
+            await keys.find("k1")
+        with pytest.raises(KeysUnavailable, match="http://auth/keys"):
+            await keys.check()
+    assert server.calls == 1
+    after(monkeypatch, bearer.RETRY_SECONDS)
     assert await keys.find("k1") is not None
+    await keys.check()
+    assert server.calls == 2
+
+
+async def test_a_failed_fetch_counts_towards_once_in_thirty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = KeyServer(published(jwk()), httpx.ReadTimeout("slow"))
+    keys = server.keys()
+    await keys.find("k1")
+    after(monkeypatch, bearer.REFETCH_SECONDS)
+    for _ in range(10):
+        with contextlib.suppress(KeysUnavailable):
+            assert await keys.find("made up") is None
+    assert server.calls == 2
+    assert await keys.find("k1") is not None
+
+
+@pytest.mark.parametrize("entry", [None, "text", 1, [], {"kid": None}])
+async def test_an_entry_that_is_no_key_does_not_take_the_others_away(entry: object) -> None:
+    keys = KeyServer(httpx.Response(200, json={"keys": [entry, jwk()]})).keys()
+    assert await keys.find("k1") is not None
+
+
+async def test_one_key_that_cannot_be_read_does_not_take_the_others_away() -> None:
+    nameless = jwk()
+    del nameless["kid"]
+    assert await KeyServer(published(nameless, jwk(kid="cut", x="AA"), jwk())).keys().find("k1") is not None
 
 
 def whoami_app() -> FastAPI:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidings.events import (
@@ -103,7 +103,7 @@ def test_a_record_goes_to_the_topic_of_its_type_under_its_key(event: Event[Event
 
 def test_the_headers_are_those_of_cloudevents_binary_mode() -> None:
     user = UUID(ID)
-    event = Event(
+    event: Event[EventData] = Event(
         id=user,
         source="tidings-auth",
         time=datetime(2026, 1, 2, 12, 4, 5, tzinfo=timezone(timedelta(hours=9))),
@@ -125,13 +125,13 @@ def test_the_headers_are_those_of_cloudevents_binary_mode() -> None:
 
 
 def test_an_event_without_sequence_has_no_sequence_header() -> None:
-    event = Event(source="s", data=ApiRequest(method="GET", status=200, duration_ms=1))
+    event: Event[EventData] = Event(source="s", data=ApiRequest(method="GET", status=200, duration_ms=1))
     assert "ce_sequence" not in dict(encode(event).headers)
 
 
 def test_a_record_of_another_producer_is_decoded() -> None:
     value, headers = wire({"method": "GET", "status": 200, "duration_ms": 1, "new": {"of": ["version", 2]}})
-    event = decode(value, [("baggage", b"\xff"), *headers, ("ce_ours", b"x"), ("traceparent", None)])
+    event = decode(value, [("baggage", b"x"), *headers, ("ce_ours", b"x"), ("traceparent", None)])
     assert event.data == ApiRequest(method="GET", status=200, duration_ms=1)
     assert event.time == datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -174,6 +174,26 @@ def test_a_wrong_attribute_is_named_without_its_content(headers: dict[str, str],
     message = refusal(*wire(**headers))
     assert said in message
     assert CANARY not in message
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"])
+def test_a_moment_that_utc_cannot_express_is_undecodable(moment: str) -> None:
+    assert "time" in refusal(*wire(ce_time=moment))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("status", "200"),
+        ("duration_ms", "200"),
+        ("duration_ms", True),
+        ("response_bytes", "200"),
+        ("response_bytes", True),
+        ("response_bytes", 1.0),
+    ],
+)
+def test_numbers_on_the_wire_are_numbers(field: str, value: object) -> None:
+    assert field in refusal(*wire({"method": "GET", "status": 200, "duration_ms": 1} | {field: value}))
 
 
 DEEP = 100_000
@@ -221,9 +241,17 @@ def test_a_record_without_value_is_undecodable() -> None:
     assert "no value" in refusal(None, wire()[1])
 
 
-def test_of_a_repeated_header_the_first_counts() -> None:
+@pytest.mark.parametrize("name", ["baggage", "ce_ours", "CE_ID", f"ce_{CANARY}\n", ""])
+def test_a_foreign_header_is_not_read_so_it_may_hold_anything(name: str) -> None:
     value, headers = wire()
-    event = decode(value, [*headers, ("ce_id", b"018f0000-0000-7000-8000-000000000002"), ("ce_source", b"forged")])
+    for raw in (b"\xff", None):
+        assert decode(value, [(name, raw), *headers, (name, raw)]).id == UUID(ID)
+
+
+@pytest.mark.parametrize("repeat", [b"018f0000-0000-7000-8000-000000000002", b"forged", b"\xff", b"", None])
+def test_of_a_repeated_header_the_first_counts_whatever_the_others_are(repeat: bytes | None) -> None:
+    value, headers = wire()
+    event = decode(value, [*headers, ("ce_id", repeat), ("ce_source", repeat), ("ce_specversion", repeat)])
     assert (event.id, event.source) == (UUID(ID), "test")
 
 
@@ -251,6 +279,7 @@ def test_no_bytes_whatever_raise_anything_but_undecodable(value: bytes | None, h
         return
 
 
+@settings(max_examples=30)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | TEXT, lambda x: st.lists(x) | st.dictionaries(TEXT, x)))
 def test_no_json_whatever_raises_anything_but_undecodable(document: object) -> None:
     for kind in CATALOGUE:

@@ -6,6 +6,7 @@ import re
 import pytest
 from fastapi import FastAPI
 
+from tidings.http import problems
 from tidings.http.docs import ASSETS, Document, docs_router
 from unit.fakes import client
 
@@ -13,6 +14,7 @@ from unit.fakes import client
 def app_with(*documents: Document) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None)
     app.include_router(docs_router(documents))
+    problems.install(app, {})
     return app
 
 
@@ -67,7 +69,12 @@ async def test_every_asset_is_served_and_may_be_kept(name: str) -> None:
     assert ("javascript" if name.endswith(".js") else "text/css") in answer.headers["content-type"]
 
 
-@pytest.mark.parametrize("name", ["docs.html", "..%2Fdocs.html", "%2e%2e%2fdocs.py", "swagger-ui-bundle.js.map", "%00"])
-async def test_nothing_else_is_served(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["none.js", "docs.html", "..%2Fdocs.html", "%2e%2e%2fdocs.py", "swagger-ui-bundle.js.map", "%00"]
+)
+async def test_anything_else_is_a_problem(name: str) -> None:
     async with client(app_with()) as http:
-        assert (await http.get(f"/docs/assets/{name}")).status_code == 404
+        answer = await http.get(f"/docs/assets/{name}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:tidings:problem:not-found"

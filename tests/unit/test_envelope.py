@@ -66,7 +66,8 @@ def test_activity_is_ordered_by_user_else_by_client(user: UUID | None, client: s
 
 def test_an_event_names_itself_and_its_moment() -> None:
     before = datetime.now(UTC)
-    first, second = Event(source="s", data=CALL), Event(source="s", data=CALL)
+    first: Event[ApiRequest] = Event(source="s", data=CALL)
+    second: Event[ApiRequest] = Event(source="s", data=CALL)
     assert first.id != second.id
     assert first.id.version == 7
     assert before <= first.time <= datetime.now(UTC)
@@ -91,7 +92,7 @@ def test_an_event_refuses_wrong_attributes(wrong: dict[str, object]) -> None:
 
 
 def test_events_cannot_be_changed() -> None:
-    event = Event(source="s", data=CALL)
+    event: Event[ApiRequest] = Event(source="s", data=CALL)
     with pytest.raises(ValidationError, match="frozen"):
         event.source = "t"  # type: ignore[misc]  # that it is refused at run time too is the point
     with pytest.raises(ValidationError, match="frozen"):
@@ -112,3 +113,9 @@ def test_data_without_key_and_user_says_so() -> None:
         Unfinished().key()
     with pytest.raises(NotImplementedError):
         Unfinished().user()
+
+
+@pytest.mark.parametrize("duration", [float("inf"), float("-inf"), float("nan")])
+def test_a_duration_that_json_cannot_carry_is_refused_when_it_is_made(duration: float) -> None:
+    with pytest.raises(ValidationError, match="duration_ms"):
+        ApiRequest(method="GET", status=200, duration_ms=duration)

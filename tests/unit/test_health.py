@@ -1,6 +1,7 @@
 """Health: which dependency is down, why, and which setting to look at; in time and without internals."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy.exc import OperationalError
 
 from tidings.http import health
-from tidings.http.health import CHECK_SECONDS, Check, Checks, readiness
+from tidings.http.health import Check, Health, readiness
 from unit.fakes import client
 
 
@@ -23,16 +24,16 @@ def failing(error: Exception) -> Check:
     return Check(run, "TIDINGS_X")
 
 
-async def ask(path: str, checks: Checks) -> tuple[int, Any]:
+async def ask(path: str, checks: dict[str, Check], died: Sequence[str] = ()) -> tuple[int, Any]:
     app = FastAPI()
     app.include_router(health.router)
-    async with client(app, checks=checks) as http:
+    async with client(app, health=Health(checks, list(died))) as http:
         answer = await http.get(path)
         return answer.status_code, answer.json()
 
 
 async def test_a_process_is_alive_whatever_is_down() -> None:
-    assert await ask("/health/live", {"database": failing(OSError())}) == (200, {"live": True})
+    assert await ask("/health/live", {"database": failing(OSError())}) == (200, {"live": True, "died": []})
 
 
 async def test_a_service_is_ready_when_every_dependency_is() -> None:
@@ -57,34 +58,104 @@ async def test_one_dependency_that_is_down_is_named_with_reason_and_setting() ->
 
 async def test_a_database_error_is_told_without_its_statement_and_values() -> None:
     error = OperationalError("SELECT secret FROM users", {"name": "mina"}, OSError("cannot connect"))
-    found = await readiness({"database": failing(error)})
+    found = await readiness(Health({"database": failing(error)}))
     assert found.dependencies["database"].reason == "cannot connect"
 
 
 async def test_an_error_without_words_is_told_by_its_kind() -> None:
-    found = await readiness({"x": failing(ConnectionResetError())})
+    found = await readiness(Health({"x": failing(ConnectionResetError())}))
     assert found.dependencies["x"].reason == "ConnectionResetError"
 
 
-async def test_dependencies_that_do_not_answer_are_given_up_together_within_the_deadline() -> None:
+async def test_dependencies_that_do_not_answer_are_given_up_together_within_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "CHECK_SECONDS", 0.2)
+
     async def hang() -> None:
         await asyncio.sleep(60)
 
     loop = asyncio.get_running_loop()
     start = loop.time()
-    found = await readiness({f"slow {i}": Check(hang, "X") for i in range(5)} | {"fine": Check(fine, "X")})
-    assert CHECK_SECONDS * 0.9 < loop.time() - start < CHECK_SECONDS + 1
+    found = await readiness(Health({f"slow {i}": Check(hang, "X") for i in range(5)} | {"fine": Check(fine, "X")}))
+    assert 0.15 < loop.time() - start < 0.9
     assert found.ready is False
     assert found.dependencies["fine"].ok is True
-    assert found.dependencies["slow 0"].reason == "no answer within 1.5 s"
+    assert found.dependencies["slow 0"].reason == "no answer within 0.2 s"
 
 
 async def test_a_check_that_is_cancelled_from_outside_stays_cancelled() -> None:
     async def hang() -> None:
         await asyncio.sleep(60)
 
-    task = asyncio.create_task(readiness({"slow": Check(hang, "X")}))
+    task = asyncio.create_task(readiness(Health({"slow": Check(hang, "X")})))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_process_whose_loop_died_says_so_and_is_neither_alive_nor_ready() -> None:
+    assert await ask("/health/live", {}, ["relay"]) == (503, {"live": False, "died": ["relay"]})
+    status, body = await ask("/health/ready", {"database": Check(fine, "A")}, ["relay"])
+    assert (status, body["ready"]) == (503, False)
+
+
+class Coming:
+    """A dependency that is there or not, as a test decides."""
+
+    there = False
+
+    async def run(self) -> None:
+        if not self.there:
+            raise ConnectionError("not there")
+
+
+async def test_what_is_needed_to_start_only_takes_no_traffic_away_once_it_was_there() -> None:
+    kafka = Coming()
+    checks = {"kafka": Check(kafka.run, "TIDINGS_X", only_to_start=True), "database": Check(fine, "A")}
+    status, body = await ask("/health/ready", checks)
+    assert (status, body["ready"], body["dependencies"]["kafka"]["ok"]) == (503, False, False)
+
+    kafka.there = True
+    status, body = await ask("/health/ready", checks)
+    assert (status, body["ready"], body["dependencies"]["kafka"]["ok"]) == (200, True, True)
+
+    kafka.there = False
+    status, body = await ask("/health/ready", checks)
+    assert (status, body["ready"]) == (200, True)
+    assert body["dependencies"]["kafka"] == {"ok": False, "reason": "not there", "setting": "TIDINGS_X"}
+
+
+async def test_what_every_request_needs_counts_also_after_it_was_there() -> None:
+    database, kafka = Coming(), Coming()
+    database.there = kafka.there = True
+    known = Health({"database": Check(database.run, "A"), "kafka": Check(kafka.run, "B", only_to_start=True)})
+    assert (await readiness(known)).ready is True
+    database.there = kafka.there = False
+    assert (await readiness(known)).ready is False
+    database.there = True
+    assert (await readiness(known)).ready is True
+
+
+async def test_two_services_that_share_no_health_have_seen_different_things() -> None:
+    kafka = Coming()
+    kafka.there = True
+    first, second = (Health({"kafka": Check(kafka.run, "X", only_to_start=True)}) for _ in range(2))
+    await readiness(first)
+    kafka.there = False
+    assert [(await readiness(known)).ready for known in (first, second)] == [True, False]
+    assert first.died is not second.died
+
+
+async def test_a_service_whose_loop_dies_while_it_runs_is_to_be_replaced() -> None:
+    known = Health({"database": Check(fine, "A")})
+    app = FastAPI()
+    app.include_router(health.router)
+    async with client(app, health=known) as http:
+        assert [(await http.get(f"/health/{path}")).status_code for path in ("live", "ready")] == [200, 200]
+        known.died.append("relay")
+        alive, ready = [await http.get(f"/health/{path}") for path in ("live", "ready")]
+    assert (alive.status_code, alive.json()) == (503, {"live": False, "died": ["relay"]})
+    assert (ready.status_code, ready.json()["ready"]) == (503, False)
+    assert ready.json()["dependencies"]["database"]["ok"] is True

@@ -1,5 +1,6 @@
 """UUIDv7: shape, order and time."""
 
+import itertools
 import threading
 import time
 from uuid import RFC_4122, UUID
@@ -24,7 +25,7 @@ def test_every_id_has_version_7_and_the_rfc_variant(count: int) -> None:
 def test_ids_of_a_burst_strictly_increase_in_value_bytes_and_text() -> None:
     ids = [uuid7() for _ in range(10_000)]
     for key in (lambda i: i.int, lambda i: i.bytes, str):
-        assert all(key(a) < key(b) for a, b in zip(ids, ids[1:], strict=False))
+        assert all(key(a) < key(b) for a, b in itertools.pairwise(ids))
 
 
 def test_ids_from_many_threads_are_unique_and_increase_in_each_thread() -> None:

@@ -28,10 +28,9 @@ def test_a_cursor_of_a_list_with_other_keys_is_refused(key: bytes, length: int) 
 def test_any_text_is_a_cursor_or_refused_and_no_two_texts_are_the_same_cursor(text: str) -> None:
     try:
         key = decode_cursor(text, 16)
-    except BadCursor as error:
-        assert error.__cause__ is None
-    else:
-        assert encode_cursor(key) == text
+    except BadCursor:
+        return
+    assert encode_cursor(key) == text
 
 
 @pytest.mark.parametrize(

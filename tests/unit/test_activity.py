@@ -1,0 +1,245 @@
+"""The activity lane: never in the way, bounded, in order, and every event is accounted for."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import pytest
+
+from tidings.events import ApiRequest, EventData
+from tidings.events.topics import ACTIVITY
+from tidings.kafka import activity
+from tidings.kafka.activity import ActivityLane
+from unit.fakes import METER, FakePublisher, broker_down, in_span
+
+
+class Unencodable(EventData):
+    name = "broken"
+    topic = ACTIVITY
+
+    def key(self) -> str:
+        raise RuntimeError("no key")
+
+
+def call(number: int) -> ApiRequest:
+    return ApiRequest(method="GET", status=200, duration_ms=number, user_id=UUID(int=number))
+
+
+def keys(publisher: FakePublisher) -> list[int]:
+    return [UUID(outgoing.record.key.decode()).int for outgoing in publisher.delivered]
+
+
+def lane_of(publisher: FakePublisher, max_events: int = 100, max_bytes: int = 10**6) -> ActivityLane:
+    return ActivityLane(publisher, METER, "tidings-test", max_events, max_bytes)
+
+
+async def drained(lane: ActivityLane, deadline: float = 5) -> None:
+    task = asyncio.create_task(lane.run())
+    await asyncio.sleep(0)
+    await lane.stop(task, deadline)
+
+
+def dropped(lane: ActivityLane) -> dict[str, int]:
+    return {name: count for name, count in lane.counts.items() if name.startswith("dropped.")}
+
+
+def accounted(lane: ActivityLane) -> bool:
+    """Tell whether the counts add up; while a batch is under way its events are in none of them."""
+    return lane.counts["accepted"] == lane.counts["delivered"] + sum(dropped(lane).values()) + len(lane._waiting)
+
+
+async def test_what_is_emitted_is_delivered_in_order_and_the_publisher_is_closed() -> None:
+    publisher = FakePublisher()
+    lane = lane_of(publisher)
+    for number in range(10):
+        lane.emit(call(number))
+    await drained(lane)
+    assert keys(publisher) == list(range(10))
+    assert publisher.closed
+    assert lane.counts == {"accepted": 10, "delivered": 10}
+    assert dict(publisher.delivered[0].record.headers)["ce_source"] == "tidings-test"
+
+
+async def test_a_running_lane_delivers_without_being_stopped() -> None:
+    publisher = FakePublisher()
+    lane = lane_of(publisher)
+    task = asyncio.create_task(lane.run())
+    for number in range(3):
+        lane.emit(call(number))
+        await asyncio.sleep(0.001)
+        assert keys(publisher)[-1] == number
+    await lane.stop(task, 1)
+
+
+async def test_emitting_what_cannot_be_encoded_is_counted_and_never_raises(caplog: pytest.LogCaptureFixture) -> None:
+    lane = lane_of(FakePublisher())
+    lane.emit(Unencodable())
+    assert lane.counts == {"accepted": 1, "dropped.unencodable": 1}
+    assert accounted(lane)
+    assert "could not be encoded" in caplog.text
+
+
+async def test_more_events_than_fit_drop_the_oldest_and_are_counted() -> None:
+    publisher = FakePublisher()
+    lane = lane_of(publisher, max_events=3)
+    for number in range(10):
+        lane.emit(call(number))
+    await drained(lane)
+    assert keys(publisher) == [7, 8, 9]
+    assert lane.counts == {"accepted": 10, "dropped.buffer_full": 7, "delivered": 3}
+    assert accounted(lane)
+
+
+async def test_more_bytes_than_fit_drop_the_oldest_and_are_counted() -> None:
+    probe = FakePublisher()
+    lane = lane_of(probe)
+    lane.emit(call(1))
+    await drained(lane)
+    size = len(probe.delivered[0].record.value) + len(probe.delivered[0].record.key)
+
+    publisher = FakePublisher()
+    lane = lane_of(publisher, max_bytes=size * 2)
+    for number in range(1, 6):
+        lane.emit(call(number))
+    await drained(lane)
+    assert keys(publisher) == [4, 5]
+    assert dropped(lane) == {"dropped.buffer_full": 3}
+    assert accounted(lane)
+
+
+async def test_events_go_out_in_batches_of_limited_size() -> None:
+    publisher = FakePublisher()
+    lane = lane_of(publisher, max_events=2_000)
+    for number in range(activity.BATCH + 1):
+        lane.emit(call(number))
+    await drained(lane)
+    assert [len(batch) for batch in publisher.batches] == [activity.BATCH, 1]
+    assert keys(publisher) == list(range(activity.BATCH + 1))
+
+
+async def test_after_an_outage_events_go_out_in_the_order_in_which_they_came(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.ERROR)
+    monkeypatch.setattr(activity, "RETRY_SECONDS", 0.1)
+    publisher = FakePublisher(broker_down(1))
+    lane = lane_of(publisher)
+    task = asyncio.create_task(lane.run())
+    for number in range(3):
+        lane.emit(call(number))
+    await asyncio.sleep(0.01)
+    assert publisher.delivered == []
+    for number in range(3, 6):
+        lane.emit(call(number))
+    await lane.stop(task, 5)
+    assert keys(publisher) == list(range(6))
+    assert lane.counts == {"accepted": 6, "delivered": 6}
+
+
+async def test_what_does_not_fit_back_after_an_outage_is_dropped_from_the_oldest() -> None:
+    class Filling(FakePublisher):
+        lane: ActivityLane
+
+        async def publish(self, batch, deadline=0):  # type: ignore[no-untyped-def]  # as its base
+            if not self.batches:
+                for number in (4, 5):
+                    self.lane.emit(call(number))
+            return await super().publish(batch, deadline)
+
+    publisher = Filling(broker_down(1))
+    lane = publisher.lane = lane_of(publisher, max_events=3)
+    for number in (1, 2, 3):
+        lane.emit(call(number))
+    await drained(lane, deadline=0.05)
+    assert [UUID(outgoing.record.key.decode()).int for outgoing in publisher.batches[0]] == [1, 2, 3]
+    assert lane.counts == {"accepted": 5, "dropped.buffer_full": 2, "dropped.shutdown": 3}
+
+
+async def test_records_that_the_broker_refuses_are_counted_and_the_others_delivered() -> None:
+    publisher = FakePublisher([[None, ValueError("too large"), None]])
+    lane = lane_of(publisher)
+    for number in range(3):
+        lane.emit(call(number))
+    await drained(lane)
+    assert keys(publisher) == [0, 2]
+    assert lane.counts == {"accepted": 3, "delivered": 2, "dropped.refused": 1}
+
+
+async def hang(*_: object) -> None:
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("script", [broker_down(100), []], ids=["broker away", "broker silent"])
+async def test_what_is_left_at_the_deadline_is_counted_as_dropped(script: list[Exception]) -> None:
+    class Silent(FakePublisher):
+        publish: Callable[..., Awaitable[list[Exception | None]]] = hang  # type: ignore[assignment]
+
+    publisher = FakePublisher(script) if script else Silent()
+    lane = lane_of(publisher)
+    for number in range(5):
+        lane.emit(call(number))
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    await drained(lane, deadline=0.05)
+    assert loop.time() - start < 1
+    assert lane.counts == {"accepted": 5, "dropped.shutdown": 5}
+    assert publisher.closed
+
+
+async def test_a_lane_that_never_had_anything_stops_at_once() -> None:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    await drained(lane_of(FakePublisher()), deadline=5)
+    assert loop.time() - start < 1
+
+
+async def test_each_event_keeps_the_trace_in_which_it_was_emitted() -> None:
+    publisher = FakePublisher()
+    lane = lane_of(publisher)
+    with in_span() as (trace_id, span_id):
+        lane.emit(call(1))
+    lane.emit(call(2))
+    await drained(lane)
+    inside, outside = publisher.delivered
+    assert inside.carrier["traceparent"].split("-")[1:3] == [trace_id, span_id]
+    assert outside.carrier == {}
+
+
+async def test_a_publisher_that_fails_unexpectedly_loses_no_event_uncounted() -> None:
+    publisher = FakePublisher([RuntimeError("nobody expected this")])
+    lane = lane_of(publisher)
+    for number in range(3):
+        lane.emit(call(number))
+    task = asyncio.create_task(lane.run())
+    with pytest.raises(RuntimeError, match="nobody expected this"):
+        await task
+    assert accounted(lane)
+    await lane.stop(task, 0.1)
+    assert lane.counts == {"accepted": 3, "dropped.shutdown": 3}
+    assert publisher.closed
+
+
+async def test_every_event_is_accounted_for_in_good_times_and_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "RETRY_SECONDS", 0.001)
+    publisher = FakePublisher([*broker_down(2), [None, ValueError("too large"), None], *broker_down(1)])
+    lane = lane_of(publisher, max_events=3)
+    for number in range(5):
+        lane.emit(call(number))
+        assert accounted(lane)
+    lane.emit(Unencodable())
+    assert accounted(lane)
+    task = asyncio.create_task(lane.run())
+    while lane.counts["delivered"] < 2:
+        await asyncio.sleep(0)
+        assert accounted(lane)
+    lane.emit(call(9))
+    await lane.stop(task, 5)
+    assert accounted(lane)
+    assert lane.counts == {
+        "accepted": 7,
+        "delivered": 3,
+        "dropped.buffer_full": 2,
+        "dropped.unencodable": 1,
+        "dropped.refused": 1,
+    }

@@ -1,0 +1,99 @@
+"""Commands: what a person sees when a service cannot start, and that a migration can be run twice."""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tidings.commands import main
+from tidings_auth.app import create_app as create_auth
+from tidings_auth.settings import AuthSettings
+from tidings_messages.settings import MessagesSettings
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def no_app(_: MessagesSettings) -> NoReturn:
+    raise AssertionError("the application is not built for this")
+
+
+def run(*argv: str) -> int:
+    return main("tidings_messages", MessagesSettings, no_app, argv)
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "messages.db"
+    for name, value in {
+        "TIDINGS_DATABASE_URL": f"sqlite+aiosqlite:///{path}",
+        "TIDINGS_KAFKA_BOOTSTRAP_SERVERS": "unused:9092",
+        "TIDINGS_TOKENS_JWKS_URL": "http://unused/keys",
+        "TIDINGS_ACTIVITY_ADDRESS_KEY": "0123456789abcdef",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return path
+
+
+def test_wrong_settings_are_told_on_standard_error_and_nothing_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("serve") == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "TIDINGS_DATABASE_URL: is not set" in told.err
+    assert "Traceback" not in told.err
+
+
+def test_a_migration_makes_the_schema_and_can_be_run_again(database: Path) -> None:
+    assert run("migrate") == 0
+    assert run("migrate") == 0
+    with sqlite3.connect(database) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    connection.close()
+    assert {"messages", "outbox", "alembic_version"} <= tables
+
+
+@pytest.mark.parametrize("argv", [(), ("other",)])
+def test_a_command_that_is_none_shows_the_usage(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(*argv)
+    assert ended.value.code == 2
+    assert "usage: python -m tidings_messages" in capsys.readouterr().err
+
+
+def test_a_database_in_a_folder_that_is_not_there_is_told_before_anything_is_opened(
+    database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TIDINGS_DATABASE_URL", f"sqlite+aiosqlite:///{database.parent}/none/x.db")
+    assert run("migrate") == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"TIDINGS_DATABASE_URL: there is no folder {database.parent}/none" in told.err
+    assert "Traceback" not in told.err
+
+
+def test_a_file_that_is_no_database_is_told_by_its_variable(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database.write_text("no database" * 1_000)
+    assert run("migrate") == 1
+    told = capsys.readouterr()
+    assert told.err == "TIDINGS_DATABASE_URL: the database cannot be migrated: file is not a database\n"
+
+
+def test_a_key_file_without_a_key_is_one_message_of_the_command(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_text("garbage")
+    monkeypatch.setenv("TIDINGS_REDIS_URL", "redis://unused:6379/0")
+    monkeypatch.setenv("TIDINGS_SIGNING_KEY_FILE", str(tmp_path / "key"))
+    assert main("tidings_auth", AuthSettings, create_auth, ["serve"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("TIDINGS_SIGNING_KEY_FILE: ")
+    assert len(told.splitlines()) == 1
