@@ -38,7 +38,6 @@ def test_a_record_whose_timestamp_is_outside_the_calendar_was_published_now(time
     assert is_now(entry_of(decode(*wire()), record_at(timestamp), None)["published_at"])
 
 
-@pytest.mark.xfail(reason="-1 is read as a millisecond before 1970; to Kafka it is a record without a timestamp")
 def test_a_record_without_a_timestamp_was_published_now() -> None:
     assert is_now(_published_at(record_at(-1)))
 

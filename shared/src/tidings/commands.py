@@ -80,6 +80,7 @@ def _serve(app: FastAPI, settings: ServiceSettings) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # a client could name any address as its own
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )

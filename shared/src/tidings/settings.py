@@ -6,6 +6,7 @@ capitals: `database.url` is read from `TIDINGS_DATABASE_URL`.
 
 import difflib
 import os
+import re
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -73,7 +74,7 @@ def load(kind: type[S], **given: Any) -> S:
     try:
         return kind(**given)
     except PydanticSettingsError as error:
-        raise SettingsError(f"wrong settings:\n  {error.__cause__ or error}") from None
+        raise SettingsError(f"wrong settings:\n  {_misused_group(error)}") from None
     except ValidationError as error:
         problems = [_describe(kind, problem) for problem in error.errors(include_url=False)]
         raise SettingsError("wrong settings:\n" + "\n".join(problems)) from None
@@ -83,6 +84,13 @@ def variable(path: tuple[str | int, ...]) -> str:
     """Return the environment variable of the setting at `path`, e.g. `("database", "url")`."""
     name = "_".join(str(part) for part in path).upper()
     return name if name.startswith("OTEL_") else PREFIX + name
+
+
+def _misused_group(error: PydanticSettingsError) -> str:
+    """Name the variable whose name is that of a whole group, e.g. `TIDINGS_HTTP`."""
+    named = re.search(r'field "(\w+)"', str(error))
+    name = variable((named[1],)) if named else PREFIX
+    return f"{name}: is no setting by itself; set the variables of its group, {name}_…"
 
 
 def _describe(kind: type[BaseModel], problem: ErrorDetails) -> str:

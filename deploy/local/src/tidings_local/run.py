@@ -38,7 +38,12 @@ async def _serve(settings: LocalSettings, backends: Backends, listener: socket.s
     await services.migrate()
     gateway = Gateway(services.apps, create_home(backends.described, lambda: gateway.states))
     config = uvicorn.Config(
-        gateway, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS
+        gateway,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     await _Server(config, settings, backends).serve(sockets=[listener])
 

@@ -41,6 +41,8 @@ def entry_of(event: Event[EventData], record: "ConsumerRecord[Any, Any]", span: 
 
 def _published_at(record: "ConsumerRecord[Any, Any]") -> datetime:
     """Return when Kafka got the record; now, when its timestamp, which any producer may set, is no moment."""
+    if record.timestamp is None or record.timestamp < 0:
+        return datetime.now(UTC)
     try:
         return datetime.fromtimestamp(record.timestamp / 1000, UTC)
     except (OverflowError, ValueError, OSError):

@@ -1,5 +1,6 @@
 """Settings of a service's database."""
 
+import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
@@ -31,6 +32,14 @@ class DatabaseSettings(Group):
             raise ValueError(f"must start with {' or '.join(f'{driver}://' for driver in DRIVERS)}")
         if not parsed.database:
             raise ValueError("names no database")
-        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database).parent.is_dir():
-            raise ValueError(f"there is no folder {Path(parsed.database).parent}")
+        if parsed.get_backend_name() == "sqlite":
+            _check_file(Path(parsed.database))
         return url
+
+
+def _check_file(path: Path) -> None:
+    """Raise `ValueError` when SQLite could not open `path`."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a file")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"there is no folder {path.parent} that can be written")

@@ -71,6 +71,7 @@ class RemoteKeys:
         self._client = client
         self._keys: dict[str, Any] = {}
         self._asked = -REFETCH_SECONDS
+        self._failed = False
         self._lock = asyncio.Lock()
 
     async def find(self, kid: str) -> Any:
@@ -88,10 +89,11 @@ class RemoteKeys:
         """Fetch the keys, but not more often than callers may make us; without any key, say so at once meanwhile."""
         wait = REFETCH_SECONDS if self._keys else RETRY_SECONDS
         if known or time.monotonic() - self._asked < wait:
-            if not self._keys:
+            if not known and self._failed:
                 raise KeysUnavailable(f"no keys from {self._url}")
             return
         self._asked = time.monotonic()
+        self._failed = True
         try:
             answer = await self._client.get(self._url, timeout=FETCH_TIMEOUT)
             answer.raise_for_status()
@@ -100,6 +102,7 @@ class RemoteKeys:
             raise KeysUnavailable(f"no keys from {self._url}: {error or type(error).__name__}") from error
         if not self._keys:
             raise KeysUnavailable(f"no keys from {self._url}: it names none that can be used")
+        self._failed = False
 
 
 def parse_key_set(document: Any) -> dict[str, Any]:
