@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from support import kcat
+from support.servers import require
 from tidings.events import uuid7
 from tidings.kafka.consumer import Consumer, Records, RetryLater
 from tidings.kafka.settings import KafkaSettings
@@ -120,6 +122,27 @@ async def test_stopping_while_the_store_is_away_commits_nothing(settings: KafkaS
     await asyncio.wait_for(asked.wait(), 20)
     await consumer.stop(running, 3)
     assert await committed(settings, topic, "stopped") == 0
+
+
+async def test_records_that_cannot_be_read_are_stepped_over_and_the_others_keep_their_order(
+    settings: KafkaSettings, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A header key that is not UTF-8 makes the client raise for ever at its offset; here in two partitions at once."""
+    require("kcat")
+    more = [str(number).encode() for number in range(100, 104)]
+    for value in more:
+        await asyncio.to_thread(
+            kcat.produce, settings.bootstrap_servers, topic, b"bad", {}, key="k", header_key=b"\xff\xfe"
+        )
+        await asyncio.to_thread(kcat.produce, settings.bootstrap_servers, topic, value, {}, key="k")
+        for key in ("other", "another", "one more"):
+            await asyncio.to_thread(
+                kcat.produce, settings.bootstrap_servers, topic, b"bad", {}, key=key, header_key=b"\xff\xfe"
+            )
+    store = Store()
+    await consume(settings, topic, "unreadable", store, 104)
+    assert store.values == EXPECTED + more
+    assert sum("cannot be read and is passed over" in message for message in caplog.messages) == 16
 
 
 async def test_with_draining_everything_there_is_read_before_it_stops(settings: KafkaSettings, topic: str) -> None:

@@ -66,6 +66,7 @@ class Consumer:
         self._handle = handle
         self._stopping = asyncio.Event()
         self._connected = False
+        self._careful: frozenset[TopicPartition] | None = None
 
     async def check(self) -> None:
         """Raise when the consumer is not connected to its group."""
@@ -118,38 +119,44 @@ class Consumer:
         return True
 
     async def _batches(self, consumer: "AIOKafkaConsumer[Any, Any]") -> Batches:
-        """Return the next records of each partition, passing over those that the client cannot even read.
+        """Return the next records of each partition.
 
-        aiokafka raises on such a record after it has moved on in other partitions, and raises for ever at the same
-        offset. So everything goes back to where it was, and each partition is read by itself, record by record.
+        aiokafka raises on a record that it cannot read after it has moved on in other partitions, does not say which
+        partition it is, and raises for ever at the same offset. So everything goes back to where it was, and from then
+        on is read record by record until the bad one has been stepped over.
         """
-        before = {tp: await consumer.position(tp) for tp in consumer.assignment()}
+        assignment = consumer.assignment()
+        if self._careful == assignment:
+            return await self._one_by_one(consumer)
+        self._careful = None
+        before = {tp: await consumer.position(tp) for tp in assignment}
         try:
             return dict(await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH))
         except Exception as error:
-            if isinstance(error, KafkaError) and not isinstance(error, UNREADABLE):
-                raise
+            _raise_unless_unreadable(error)
         for tp, offset in before.items():
             consumer.seek(tp, offset)
-        return {tp: await self._readable(consumer, tp) for tp in before}
+        self._careful = assignment
+        return {}
 
-    async def _readable(self, consumer: "AIOKafkaConsumer[Any, Any]", tp: TopicPartition) -> list[Any]:
-        """Return the records of one partition up to an unreadable one, and step over that one."""
-        records: list[Any] = []
-        while len(records) < BATCH:
+    async def _one_by_one(self, consumer: "AIOKafkaConsumer[Any, Any]") -> Batches:
+        """Return what can be read of each partition without waiting; step over the first record that cannot."""
+        batches: Batches = {}
+        for tp in consumer.assignment():
             try:
-                found = await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=1)
+                batches[tp] = []
+                while len(batches[tp]) < BATCH and (found := await consumer.getmany(tp, max_records=1)):
+                    batches[tp] += found[tp]
             except Exception as error:
-                if isinstance(error, KafkaError) and not isinstance(error, UNREADABLE):
-                    raise
+                _raise_unless_unreadable(error)
                 offset = await consumer.position(tp)
                 logger.error("%s[%d]@%d cannot be read and is passed over: %r", tp.topic, tp.partition, offset, error)
                 consumer.seek(tp, offset + 1)
+                self._careful = None
                 break
-            if not found:
-                break
-            records += found[tp]
-        return records
+        if not any(batches.values()):
+            await asyncio.sleep(POLL_MS / 1000)
+        return batches
 
     async def _stored(self, records: Records) -> bool:
         """Hand over `records` until they are stored; `False` when the service stops before that."""
@@ -179,6 +186,12 @@ class Consumer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
         return self._stopping.is_set()
+
+
+def _raise_unless_unreadable(error: Exception) -> None:
+    """Raise an error that concerns the connection or the group, not the bytes of a record."""
+    if isinstance(error, KafkaError | ConnectionError) and not isinstance(error, UNREADABLE):
+        raise error
 
 
 async def _stop(consumer: "AIOKafkaConsumer[Any, Any]") -> None:
