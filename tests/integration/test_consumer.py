@@ -141,7 +141,9 @@ async def test_records_that_cannot_be_read_are_stepped_over_and_the_others_keep_
             )
     store = Store()
     await consume(settings, topic, "unreadable", store, 104)
-    assert store.values == EXPECTED + more
+    # kcat puts the same key into another partition than aiokafka does: order holds within each.
+    assert [value for value in store.values if value in EXPECTED] == EXPECTED
+    assert [value for value in store.values if value not in EXPECTED] == more
     assert sum("cannot be read and is passed over" in message for message in caplog.messages) == 16
 
 
