@@ -1,8 +1,11 @@
 """The relay: every committed row reaches Kafka, in order, and leaves the outbox only when Kafka has it."""
 
+import argparse
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,8 +23,9 @@ from tidings.database.transactions import Database, Transaction
 from tidings.events import MessageCreated, uuid7
 from tidings.kafka.publisher import Publisher
 from tidings.kafka.settings import KafkaSettings
+from tidings.outbox import commands
 from tidings.outbox.record import Outbox
-from tidings.outbox.relay import Relay
+from tidings.outbox.relay import Relay, turns
 from tidings.outbox.table import outbox_table
 from tidings_local.backends import Backends
 
@@ -57,8 +61,12 @@ class Bench:
 
     async def until_empty(self) -> None:
         """Wait until nothing waits."""
+        await self.until(0)
+
+    async def until(self, count: int) -> None:
+        """Wait until only so many rows wait."""
         for _ in range(200):
-            if not await self.waiting():
+            if await self.waiting() == count:
                 return
             await asyncio.sleep(0.05)
         raise AssertionError(f"{await self.waiting()} rows still wait: {self.relay.last_error}")
@@ -72,6 +80,7 @@ async def bench(backends: Backends) -> AsyncIterator[Bench]:
     engine = create_engine(settings)
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
+        await connection.execute(metadata.tables["outbox_lease"].insert().values(name="relay", holder="", expires_ms=0))
     database = Database(engine, settings.deadline_seconds)
     kafka = KafkaSettings(bootstrap_servers=backends.kafka, fetch_max_wait_ms=10)
     yield Bench(database, outbox, relay_of(database, outbox, kafka), kafka)
@@ -208,22 +217,108 @@ async def test_a_rolled_back_fact_is_never_published(bench: Bench) -> None:
     assert await published(bench.kafka, keys([message])) == []
 
 
-async def test_a_record_that_kafka_refuses_stays_and_the_others_go(bench: Bench) -> None:
-    large, small = uuid7(), uuid7()
-    await bench.record(large, small)
+async def refuse(bench: Bench, message: UUID) -> None:
+    """Make the first waiting row of `message` larger than Kafka takes."""
+    table = bench.outbox.table
 
     async def enlarge(transaction: Transaction) -> None:
-        table = bench.outbox.table
-        await transaction.execute(
-            table.update().where(table.c.key == str(large)).values(value=b" " * (2 * 1024 * 1024))
-        )
+        first = select(func.min(table.c.position)).where(table.c.key == str(message))
+        position = (await transaction.execute(first)).scalar_one()
+        await transaction.execute(table.update().where(table.c.position == position).values(value=b" " * 2**21))
 
     await bench.database.run_in_transaction(enlarge)
-    running = asyncio.create_task(bench.relay.run())
+
+
+async def command(bench: Bench, *words: str) -> str:
+    """Run one of the operator's commands."""
+    parser = argparse.ArgumentParser()
+    commands.add_arguments(parser)
+    return await commands.run(parser.parse_args(words), bench.database, bench.outbox.table)
+
+
+async def until_parked(bench: Bench) -> str:
+    """Wait until a row is parked, and return its position."""
     for _ in range(200):
-        if await bench.waiting() == 1:
-            break
+        listed = await command(bench, "list", "--parked")
+        if listed != "nothing waits":
+            return listed.split()[0]
         await asyncio.sleep(0.05)
+    raise AssertionError("nothing was parked")
+
+
+async def test_a_refused_row_is_parked_and_holds_back_its_own_key_only(bench: Bench) -> None:
+    large, small = uuid7(), uuid7()
+    await bench.record(large, small, large, small)
+    await refuse(bench, large)
+    running = asyncio.create_task(bench.relay.run())
+    position = await until_parked(bench)
+    await bench.until(2)
+    assert await published(bench.kafka, keys([large, small])) == [str(small).encode()] * 2
+    assert "MessageSizeTooLargeError" in await command(bench, "list", "--parked")
+    assert bench.relay.last_error is None  # the relay is well, and so is the service
+
+    async def mend(transaction: Transaction) -> None:
+        table = bench.outbox.table
+        await transaction.execute(table.update().where(table.c.position == int(position)).values(value=b"{}"))
+
+    await bench.database.run_in_transaction(mend)
+    assert await command(bench, "retry", position) == f"row {position} is published next"
+    await bench.until_empty()
     await bench.relay.stop(running, 2)
-    assert await bench.waiting() == 1
-    assert await published(bench.kafka, keys([large, small])) == [str(small).encode()]
+    assert sorted(await published(bench.kafka, keys([large]))) == [str(large).encode()] * 2
+
+
+async def test_an_operator_sees_parks_and_retries_rows(bench: Bench) -> None:
+    message = uuid7()
+    assert await command(bench, "list") == "nothing waits"
+    await bench.record(message)
+    position = (await command(bench, "list")).split()[0]
+    whole = json.loads(await command(bench, "show", position))
+    assert whole["headers"]["ce_type"] == "tidings.message.created.v1"
+    assert whole["value"]["message_id"] == str(message)
+    await command(bench, "park", position)
+    assert "parked by an operator" in await command(bench, "list")
+    await command(bench, "retry", position)
+    assert await command(bench, "list", "--parked") == "nothing waits"
+    with pytest.raises(LookupError, match="there is no row 999999"):
+        await command(bench, "show", "999999")
+
+
+async def test_one_of_two_relays_is_at_work_and_the_other_takes_over(bench: Bench) -> None:
+    """The first ends without giving its lease back, as a killed process does."""
+    first, second = bench.relay, relay_of(bench.database, bench.outbox, bench.kafka)
+    running = [asyncio.create_task(first.run())]
+    await bench.record(uuid7())
+    await bench.until_empty()
+    assert await first._lease.hold()
+    running.append(asyncio.create_task(second.run()))
+    await asyncio.sleep(0.5)
+    assert not await second._lease.hold()
+    running[0].cancel()
+    killed = asyncio.get_running_loop().time()
+    await bench.record(uuid7())
+    await bench.until_empty()
+    assert asyncio.get_running_loop().time() - killed <= 10
+    await second.stop(running[1], 2)
+    await first.stop(running[0], 1)
+
+
+async def test_a_relay_that_stops_gives_its_lease_back_at_once(bench: Bench) -> None:
+    second = relay_of(bench.database, bench.outbox, bench.kafka)
+    running = asyncio.create_task(bench.relay.run())
+    await bench.record(uuid7())
+    await bench.until_empty()
+    assert not await second._lease.hold()
+    await bench.relay.stop(running, 2)
+    assert await second._lease.hold()
+
+
+async def test_turns_give_each_key_one_row_at_a_time_in_order() -> None:
+    @dataclass
+    class Waiting:
+        key: str
+        position: int
+
+    rows: list[Any] = [Waiting(key, position) for position, key in enumerate("aabcab")]
+    found = [[(row.key, row.position) for row in turn] for turn in turns(rows)]
+    assert found == [[("a", 0), ("b", 2), ("c", 3)], [("a", 1), ("b", 5)], [("a", 4)]]

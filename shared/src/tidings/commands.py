@@ -10,12 +10,15 @@ from typing import NoReturn, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.database.engine import create_engine
 from tidings.database.migrations import upgrade
 from tidings.database.settings import DatabaseSettings
+from tidings.database.transactions import Database, DatabaseUnavailable
 from tidings.http.settings import HttpSettings
+from tidings.outbox import commands as outbox_commands
 from tidings.settings import Settings, SettingsError, load
 from tidings.telemetry.logs import configure_logging
 
@@ -32,7 +35,14 @@ class ServiceSettings(Settings):
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def main(package: str, kind: type[S], create_app: Callable[[S], FastAPI], argv: Sequence[str] | None = None) -> int:
+def main(
+    package: str,
+    kind: type[S],
+    create_app: Callable[[S], FastAPI],
+    argv: Sequence[str] | None = None,
+    *,
+    outbox: Table | None = None,
+) -> int:
     """Run one command of a service and return the exit code.
 
     Args:
@@ -40,17 +50,22 @@ def main(package: str, kind: type[S], create_app: Callable[[S], FastAPI], argv: 
         kind: its settings.
         create_app: its composition root.
         argv: the command line, that of the process when not given.
+        outbox: its outbox, when it has one.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {package}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="answer HTTP and run the service's background tasks")
     commands.add_parser("migrate", help="bring the database to the newest schema")
+    if outbox is not None:
+        outbox_commands.add_arguments(commands.add_parser("outbox", help="see and mend what is not published yet"))
     arguments = parser.parse_args(argv)
     try:
         settings = load(kind)
         configure_logging(settings.log_level)
         if arguments.command == "migrate":
             return _migrate(package, settings)
+        if arguments.command == "outbox" and outbox is not None:
+            return _outbox(arguments, settings, outbox)
         return _serve(create_app(settings), settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
@@ -87,6 +102,23 @@ def _serve(app: FastAPI, settings: ServiceSettings) -> int:
     end_on_signals()
     server.run()
     return 0 if server.started else 1
+
+
+def _outbox(arguments: argparse.Namespace, settings: ServiceSettings, outbox: Table) -> int:
+    async def run() -> str:
+        engine = create_engine(settings.database)
+        try:
+            database = Database(engine, settings.database.deadline_seconds)
+            return await outbox_commands.run(arguments, database, outbox)
+        finally:
+            await engine.dispose()
+
+    try:
+        print(asyncio.run(run()))
+    except (LookupError, DatabaseUnavailable) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def _migrate(package: str, settings: ServiceSettings) -> int:

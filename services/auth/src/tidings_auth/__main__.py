@@ -1,10 +1,11 @@
-"""Commands of the auth service: `serve`, `migrate`."""
+"""Commands of the auth service: `serve`, `migrate`, `outbox`."""
 
 import sys
 
 from tidings.commands import main
 from tidings_auth.app import PACKAGE, create_app
 from tidings_auth.settings import AuthSettings
+from tidings_auth.tables import outbox
 
 if __name__ == "__main__":
-    sys.exit(main(PACKAGE, AuthSettings, create_app))
+    sys.exit(main(PACKAGE, AuthSettings, create_app, outbox=outbox))

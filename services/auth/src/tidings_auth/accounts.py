@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from opentelemetry.trace import Tracer
-from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,6 +35,13 @@ class Account:
     username: str
     role: Role
     created_at: datetime
+
+
+async def next_sequence(transaction: Transaction, user_id: UUID) -> int:
+    """Take the number of an account's next event; holds the lock of its row until the transaction ends."""
+    row = users.c.id == user_id
+    await transaction.execute(update(users).where(row).values(event_sequence=users.c.event_sequence + 1))
+    return int((await transaction.execute(select(users.c.event_sequence).where(row))).scalar_one())
 
 
 class Accounts:

@@ -12,7 +12,7 @@ from tidings.events import Event, EventData, SessionStarted, uuid7
 from tidings.outbox.record import Outbox
 from tidings.principal import Principal
 from tidings.telemetry import names
-from tidings_auth.accounts import Account, Accounts
+from tidings_auth.accounts import Account, Accounts, next_sequence
 from tidings_auth.passwords import Passwords
 
 LIFETIME = timedelta(days=30)
@@ -75,7 +75,8 @@ class Sessions:
         started = SessionStarted(user_id=account.id, username=account.username, session_id=principal.session_id)
 
         async def write(transaction: Transaction) -> Event[EventData]:
-            return await self._outbox.record(transaction, started)
+            sequence = await next_sequence(transaction, account.id)
+            return await self._outbox.record(transaction, started, sequence)
 
         await self._database.run_in_transaction(write)
         return principal

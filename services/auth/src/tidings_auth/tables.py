@@ -1,6 +1,6 @@
 """Tables of the auth service."""
 
-from sqlalchemy import Column, String, Table
+from sqlalchemy import Column, Integer, String, Table
 
 from tidings.database.columns import MARIADB, Id, Moment, ascii_text, new_metadata
 from tidings.outbox.table import outbox_table
@@ -16,6 +16,7 @@ users = Table(
     Column("password_hash", ascii_text(255), nullable=False, comment="argon2id, with its parameters and salt"),
     Column("role", ascii_text(16), nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("event_sequence", Integer, nullable=False, server_default="1"),
     **MARIADB,
 )
 

@@ -1,6 +1,6 @@
 """Tables of the messages service."""
 
-from sqlalchemy import Column, String, Table, Text
+from sqlalchemy import Column, Integer, String, Table, Text
 from sqlalchemy.dialects import mysql
 
 from tidings.database.columns import MARIADB, Id, Moment, new_metadata
@@ -16,6 +16,7 @@ messages = Table(
     Column("author", String(64), nullable=False, comment="the author's username"),
     Column("message", Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb"), nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("event_sequence", Integer, nullable=False, server_default="1"),
     **MARIADB,
 )
 

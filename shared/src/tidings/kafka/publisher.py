@@ -38,6 +38,11 @@ class Outgoing:
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
+def is_refusal(outcome: Exception | None) -> bool:
+    """Tell whether the broker will never take this record, however often it is asked."""
+    return isinstance(outcome, REFUSED)
+
+
 class BrokerUnavailable(Exception):
     """The broker did not acknowledge in time; records may or may not have arrived."""
 
@@ -92,7 +97,7 @@ class Publisher:
             raise self._unavailable(error) from error
         for span, outcome in zip(spans, outcomes, strict=True):
             _end(span, outcome)
-        if any(outcome and not isinstance(outcome, REFUSED) for outcome in outcomes):
+        if any(outcome and not is_refusal(outcome) for outcome in outcomes):
             self._discard()
         return outcomes
 

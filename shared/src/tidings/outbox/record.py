@@ -27,13 +27,19 @@ class Outbox:
         """Have `wake` called after each commit that recorded something."""
         self._wake = wake
 
-    async def record(self, transaction: Transaction, data: EventData) -> Event[EventData]:
+    async def record(self, transaction: Transaction, data: EventData, sequence: int = 1) -> Event[EventData]:
         """Write `data` as an event into `transaction`, with the current trace context; never commits.
+
+        Args:
+            transaction: of the change that the event tells of.
+            data: the event's data.
+            sequence: number of the event within its key, taken under the lock of the aggregate's row, so that the order
+                of numbers is the order of commits; 1 for the event that begins the aggregate.
 
         Returns:
             The event, whose id the caller may give to its client.
         """
-        event: Event[EventData] = Event(source=self._source, data=data)
+        event: Event[EventData] = Event(source=self._source, data=data, sequence=sequence)
         wire = encode(event)
         await transaction.execute(
             insert(self.table).values(

@@ -9,18 +9,20 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry.metrics import Meter
-from sqlalchemy import Row, Table, delete, select
+from sqlalchemy import Row, Table, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import Record
 from tidings.kafka.loops import end
-from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher
+from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher, is_refusal
+from tidings.outbox.lease import Lease
 from tidings.telemetry import names
 
 logger = logging.getLogger(__name__)
@@ -32,20 +34,22 @@ BACKOFF_MAX = 5.0
 
 
 class Relay:
-    """Publishes one service's outbox.
+    """Publishes one service's outbox while it holds the lease.
 
     Args:
         database: of the service.
         table: its outbox.
         publisher: the relay's own, and closed with it.
-        meter: counts what was published.
+        meter: counts what was published, and shows what waits.
     """
 
     def __init__(self, database: Database, table: Table, publisher: Publisher, meter: Meter) -> None:
         self._database = database
         self._table = table
         self._publisher = publisher
+        self._lease = Lease(database, table.metadata)
         self._published = meter.create_counter(names.METRIC_OUTBOX_PUBLISHED, unit="{event}")
+        self._parked = meter.create_counter(names.METRIC_OUTBOX_PARKED, unit="{event}")
         self._work = asyncio.Event()
         self._stopping = asyncio.Event()
         self.last_error: str | None = "not connected to Kafka yet"
@@ -67,7 +71,7 @@ class Relay:
             self._work.clear()
             try:
                 await self._publisher.connect()
-                while await self._publish_oldest():
+                while await self._lease.hold() and await self._publish_oldest():
                     pass
                 self.last_error, failures = None, 0
             except (BrokerUnavailable, DatabaseUnavailable) as error:
@@ -83,6 +87,8 @@ class Relay:
         self._stopping.set()
         self._work.set()
         await end(task, deadline)
+        with contextlib.suppress(DatabaseUnavailable):
+            await self._lease.release()
         await self._publisher.close()
 
     async def _rest(self, failures: int) -> None:
@@ -94,28 +100,62 @@ class Relay:
             await asyncio.wait_for(signal.wait(), seconds)
 
     async def _publish_oldest(self) -> bool:
-        """Publish the oldest rows; `True` when there may be more."""
+        """Publish the oldest rows, each key's in order; `True` when there may be more."""
         rows = await self._database.read(self._oldest)
-        if not rows:
-            return False
-        outcomes = await self._publisher.publish([_outgoing(row) for row in rows])
-        acknowledged = [row.position for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
-        if acknowledged:
-            await self._database.run_in_transaction(lambda transaction: self._forget(transaction, acknowledged))
-            self._published.add(len(acknowledged))
-        for row, outcome in zip(rows, outcomes, strict=True):
-            if outcome:
-                logger.error("event %s was refused by Kafka and stays in the outbox: %r", row.event_id, outcome)
-        if len(acknowledged) < len(rows):
-            raise BrokerUnavailable(f"{len(rows) - len(acknowledged)} events were not accepted")
+        held_back: set[str] = set()
+        for turn in turns(rows):
+            ready = [row for row in turn if row.key not in held_back]
+            outcomes = await self._publisher.publish([_outgoing(row) for row in ready])
+            await self._settle(ready, outcomes)
+            held_back |= {row.key for row, outcome in zip(ready, outcomes, strict=True) if outcome}
         return len(rows) == BATCH
 
+    async def _settle(self, rows: Sequence[Row[Any]], outcomes: Sequence[Exception | None]) -> None:
+        """Forget what the broker acknowledged, park what it refused, and keep the rest."""
+        acknowledged = [row.position for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
+        refused = {row.position: outcome for row, outcome in zip(rows, outcomes, strict=True) if is_refusal(outcome)}
+
+        async def settle(transaction: Transaction) -> None:
+            if acknowledged:
+                await transaction.execute(delete(self._table).where(self._table.c.position.in_(acknowledged)))
+            for position, reason in refused.items():
+                await park(transaction, self._table, position, repr(reason))
+
+        await self._database.run_in_transaction(settle)
+        self._published.add(len(acknowledged))
+        self._parked.add(len(refused))
+        for position, reason in refused.items():
+            logger.error("outbox row %d is parked, Kafka refuses it: %r", position, reason)
+        if len(acknowledged) + len(refused) < len(rows):
+            raise BrokerUnavailable("some events were not acknowledged")
+
     async def _oldest(self, connection: AsyncConnection) -> Sequence[Row[Any]]:
-        statement = select(self._table).order_by(self._table.c.position).limit(BATCH)
+        """Read the oldest rows that wait; a parked row holds back the later ones of its key."""
+        table = self._table
+        blocked = select(table.c.key).where(table.c.parked_at.is_not(None))
+        statement = (
+            select(table)
+            .where(table.c.parked_at.is_(None), table.c.key.not_in(blocked))
+            .order_by(table.c.position)
+            .limit(BATCH)
+        )
         return (await connection.execute(statement)).all()
 
-    async def _forget(self, transaction: Transaction, positions: list[int]) -> None:
-        await transaction.execute(delete(self._table).where(self._table.c.position.in_(positions)))
+
+def turns(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
+    """Split rows into turns in which each key occurs once: a key's next row goes out when its last is acknowledged."""
+    waiting: dict[str, deque[Row[Any]]] = {}
+    for row in rows:
+        waiting.setdefault(row.key, deque()).append(row)
+    while waiting:
+        yield [queue.popleft() for queue in waiting.values()]
+        waiting = {key: queue for key, queue in waiting.items() if queue}
+
+
+async def park(transaction: Transaction, table: Table, position: int, reason: str) -> None:
+    """Set a row aside until somebody retries it."""
+    values = {"parked_at": datetime.now(UTC), "parked_reason": reason[:500]}
+    await transaction.execute(update(table).where(table.c.position == position).values(values))
 
 
 def _outgoing(row: Row[Any]) -> Outgoing:

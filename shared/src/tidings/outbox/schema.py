@@ -24,3 +24,27 @@ def create_outbox() -> None:
         sqlite_autoincrement=True,
         **MARIADB,
     )
+
+
+def add_parking_and_lease() -> None:
+    """Add what version 2 has: parked rows with their reason, and the lease of the relay."""
+    op.add_column("outbox", sa.Column("parked_at", Moment))
+    op.add_column("outbox", sa.Column("parked_reason", sa.String(500)))
+    op.create_index(op.f("ix_outbox_parked_at"), "outbox", ["parked_at"])
+    lease = op.create_table(
+        "outbox_lease",
+        sa.Column("name", ascii_text(32), nullable=False),
+        sa.Column("holder", sa.String(255), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger, nullable=False, comment="the database's clock, milliseconds since 1970"),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_outbox_lease")),
+        **MARIADB,
+    )
+    op.bulk_insert(lease, [{"name": "relay", "holder": "", "expires_ms": 0}])
+
+
+def drop_parking_and_lease() -> None:
+    """Go back to version 1."""
+    op.drop_table("outbox_lease")
+    op.drop_index(op.f("ix_outbox_parked_at"), "outbox")
+    op.drop_column("outbox", "parked_reason")
+    op.drop_column("outbox", "parked_at")
