@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from opentelemetry.trace import NoOpTracerProvider
 
 from support import kcat
 from support.servers import require
 from tidings.events import uuid7
 from tidings.kafka.consumer import Consumer, Records, RetryLater
+from tidings.kafka.dead_letters import Ceiling, DeadLetters, Poison, TooMuchPoison
+from tidings.kafka.publisher import Publisher
 from tidings.kafka.settings import KafkaSettings
 from tidings_local.backends import Backends
 
@@ -40,11 +44,12 @@ class Store:
         self.values: list[bytes | None] = []
         self._failures = failures or []
 
-    async def handle(self, records: Records) -> None:
-        """Store a batch."""
+    async def handle(self, records: Records) -> list[Poison]:
+        """Store a batch; what says `poison` cannot be."""
         if self._failures:
             raise self._failures.pop(0)
-        self.values += [record.value for record in records]
+        self.values += [record.value for record in records if record.value != b"poison"]
+        return [Poison.of(record, "says so") for record in records if record.value == b"poison"]
 
     async def until(self, count: int) -> None:
         """Wait until so many are stored."""
@@ -68,8 +73,20 @@ async def connected(consumer: Consumer) -> None:
     raise AssertionError("the consumer did not connect")
 
 
+def consumer_of(
+    settings: KafkaSettings,
+    topic: str,
+    group: str,
+    handle: Callable[[Records], Awaitable[list[Poison]]],
+    ceiling: Ceiling | None = None,
+    letters_to: KafkaSettings | None = None,
+) -> Consumer:
+    publisher = Publisher(letters_to or settings, NoOpTracerProvider().get_tracer("test"), "test-dead-letters")
+    return Consumer(settings, [topic], group, handle, DeadLetters(publisher), ceiling or Ceiling(0.5, 1000))
+
+
 async def consume(settings: KafkaSettings, topic: str, group: str, store: Store, count: int) -> None:
-    consumer = Consumer(settings, [topic], group, store.handle)
+    consumer = consumer_of(settings, topic, group, store.handle)
     running = asyncio.create_task(consumer.run())
     await connected(consumer)
     await store.until(count)
@@ -102,7 +119,7 @@ async def test_a_store_that_is_away_is_asked_again_with_the_same_batch(settings:
 
 
 async def test_an_unknown_error_ends_the_loop_without_committing(settings: KafkaSettings, topic: str) -> None:
-    broken = Consumer(settings, [topic], "crashed", Store([RuntimeError("a bug")]).handle)
+    broken = consumer_of(settings, topic, "crashed", Store([RuntimeError("a bug")]).handle)
     with pytest.raises(RuntimeError, match="a bug"):
         await asyncio.wait_for(broken.run(), 20)
     with pytest.raises(ConnectionError):
@@ -113,11 +130,11 @@ async def test_an_unknown_error_ends_the_loop_without_committing(settings: Kafka
 async def test_stopping_while_the_store_is_away_commits_nothing(settings: KafkaSettings, topic: str) -> None:
     asked = asyncio.Event()
 
-    async def away(_: Records) -> None:
+    async def away(_: Records) -> list[Poison]:
         asked.set()
         raise RetryLater("away")
 
-    consumer = Consumer(settings, [topic], "stopped", away)
+    consumer = consumer_of(settings, topic, "stopped", away)
     running = asyncio.create_task(consumer.run())
     await asyncio.wait_for(asked.wait(), 20)
     await consumer.stop(running, 3)
@@ -144,13 +161,81 @@ async def test_records_that_cannot_be_read_are_stepped_over_and_the_others_keep_
     # kcat puts the same key into another partition than aiokafka does: order holds within each.
     assert [value for value in store.values if value in EXPECTED] == EXPECTED
     assert [value for value in store.values if value not in EXPECTED] == more
-    assert sum("cannot be read and is passed over" in message for message in caplog.messages) == 16
+    assert sum("cannot be read: " in message for message in caplog.messages) == 16
+    causes = [dict(letter.headers)["tidings_dlq_cause"] for letter in await letters(settings, topic, 16)]
+    assert causes == [b"unreadable: UnicodeDecodeError"] * 16
+
+
+async def letters(settings: KafkaSettings, topic: str, count: int) -> list[Any]:
+    """Return the dead letters of a topic once there are `count`."""
+    reading = AIOKafkaConsumer(
+        f"{topic}.dlq",
+        bootstrap_servers=settings.bootstrap_servers,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=10,
+    )
+    await reading.start()
+    found: list[Any] = []
+    for _ in range(20):
+        for records in (await reading.getmany(timeout_ms=500)).values():
+            found += records
+        if len(found) >= count:
+            break
+    await reading.stop()
+    return found
+
+
+async def send(settings: KafkaSettings, topic: str, *values: bytes) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, acks="all")
+    await producer.start()
+    for value in values:
+        await producer.send_and_wait(topic, value, key=b"k", headers=[("ce_id", b"one"), ("odd", b"\xff")])
+    await producer.stop()
+
+
+async def test_poison_is_parked_untouched_with_its_cause_and_coordinates(settings: KafkaSettings, topic: str) -> None:
+    await send(settings, topic, b"poison", b"good", b"poison")
+    store = Store()
+    await consume(settings, topic, "poisoned", store, 101)
+    assert store.values == [*EXPECTED, b"good"]
+    found = await letters(settings, topic, 2)
+    assert [letter.value for letter in found] == [b"poison"] * 2
+    assert [letter.key for letter in found] == [b"k"] * 2
+    headers = dict(found[0].headers)
+    assert (headers["ce_id"], headers["odd"]) == (b"one", b"\xff")
+    assert headers["tidings_dlq_cause"] == b"says so"
+    assert headers["tidings_dlq_topic"] == topic.encode()
+    assert [dict(letter.headers)["tidings_dlq_offset"] for letter in found] == [b"100", b"102"]
+    assert await committed(settings, topic, "poisoned") == 103
+
+
+async def test_poison_that_cannot_be_parked_is_not_committed(settings: KafkaSettings, topic: str) -> None:
+    await send(settings, topic, b"poison")
+    nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+    store = Store()
+    consumer = consumer_of(settings, topic, "unparked", store.handle, letters_to=nowhere)
+    running = asyncio.create_task(consumer.run())
+    await store.until(100)
+    await asyncio.sleep(0.5)
+    await consumer.stop(running, 3)
+    assert await committed(settings, topic, "unparked") <= 100  # what came before it may be
+
+
+async def test_too_much_poison_ends_the_loop_and_parks_none_of_it(settings: KafkaSettings, topic: str) -> None:
+    async def all_poison(records: Records) -> list[Poison]:
+        return [Poison.of(record, "all") for record in records]
+
+    consumer = consumer_of(settings, topic, "flooded", all_poison, Ceiling(share=0.5, at_least=10))
+    with pytest.raises(TooMuchPoison, match=r"of .* records in the last minute are no events"):
+        await asyncio.wait_for(consumer.run(), 20)
+    assert await committed(settings, topic, "flooded") == 0
 
 
 async def test_with_draining_everything_there_is_read_before_it_stops(settings: KafkaSettings, topic: str) -> None:
     draining = settings.model_copy(update={"drain_at_stop": True})
     store = Store()
-    consumer = Consumer(draining, [topic], "drained", store.handle)
+    consumer = consumer_of(draining, topic, "drained", store.handle)
     running = asyncio.create_task(consumer.run())
     await store.until(1)
     await consumer.stop(running, 5)
@@ -159,7 +244,7 @@ async def test_with_draining_everything_there_is_read_before_it_stops(settings: 
 
 async def test_without_a_broker_it_waits_and_says_so() -> None:
     nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:9")
-    consumer = Consumer(nowhere, ["t"], "g", Store().handle)
+    consumer = consumer_of(nowhere, "t", "g", Store().handle)
     running = asyncio.create_task(consumer.run())
     await asyncio.sleep(0.3)
     assert not running.done()

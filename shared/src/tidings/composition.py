@@ -86,6 +86,6 @@ class Parts:
         """Run a loop; when it dies of an error that nobody expected, say so and have the process replaced."""
         try:
             await run()
-        except Exception:
+        except Exception as error:
             logger.critical("the %s died", what, exc_info=True)
-            self.health.died.append(what)
+            self.health.died.append(f"{what}: {error}")

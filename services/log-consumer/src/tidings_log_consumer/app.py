@@ -13,6 +13,8 @@ from tidings.http.bearer import TokenVerifier
 from tidings.http.health import Check, Health
 from tidings.kafka.activity import ActivityLane
 from tidings.kafka.consumer import Consumer
+from tidings.kafka.dead_letters import Ceiling, DeadLetters
+from tidings.kafka.publisher import Publisher
 from tidings.telemetry.setup import Telemetry
 from tidings_log_consumer import routes
 from tidings_log_consumer.ingest import Ingest
@@ -43,7 +45,11 @@ def create_app(settings: LogSettings) -> FastAPI:
             parts = Parts(stack, telemetry)
             database = parts.database(settings.database, PACKAGE)
             ingest = Ingest(database, telemetry.tracer, telemetry.meter)
-            consumer = Consumer(settings.kafka, list(REGISTRY), settings.consumer.group, ingest.store)
+            dead_letters = DeadLetters(Publisher(settings.kafka, telemetry.tracer, f"{SERVICE}-dead-letters"))
+            ceiling = Ceiling(settings.consumer.max_poison_share, settings.consumer.min_poison)
+            consumer = Consumer(
+                settings.kafka, list(REGISTRY), settings.consumer.group, ingest.store, dead_letters, ceiling
+            )
             parts.health.checks["kafka"] = Check(consumer.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", only_to_start=True)
             parts.background("consumer", consumer.run, consumer.stop, CONSUMER_DEADLINE)
             yield State(

@@ -15,6 +15,7 @@ from tidings.database.statements import insert_new
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import Event, EventData, Undecodable, decode
 from tidings.kafka.consumer import Records, RetryLater
+from tidings.kafka.dead_letters import Poison
 from tidings.telemetry import names
 from tidings.telemetry.propagation import carrier_from_headers, context_from
 from tidings_log_consumer.entries import entry_of
@@ -57,15 +58,19 @@ class Ingest:
         self.counts: Counter[str] = Counter()
         """`stored` and `rejected`, since start."""
 
-    async def store(self, records: Records) -> None:
-        """Store every event among `records`; records that are no event are logged and counted.
+    async def store(self, records: Records) -> Sequence[Poison]:
+        """Store every event among `records`, and return the records that are none.
 
         Raises:
             RetryLater: the database does not answer; nothing is known to be stored.
         """
-        received = [event for record in records if (event := self._decoded(record))]
-        if not received:
-            return
+        decoded = [self._decoded(record) for record in records]
+        received = [one for one in decoded if isinstance(one, Received)]
+        if received:
+            await self._store(received)
+        return [one for one in decoded if isinstance(one, Poison)]
+
+    async def _store(self, received: Sequence[Received]) -> None:
         # The batch has a trace of its own; its SQL hangs there. Each record's spans are in the record's own trace.
         with self._tracer.start_as_current_span(names.SPAN_INGEST, context=Context()) as batch:
             batch.set_attribute(names.MESSAGING_BATCH_COUNT, len(received))
@@ -86,14 +91,14 @@ class Ingest:
         except DatabaseUnavailable as error:
             raise RetryLater(str(error)) from error
 
-    def _decoded(self, record: "ConsumerRecord[Any, Any]") -> Received | None:
+    def _decoded(self, record: "ConsumerRecord[Any, Any]") -> Received | Poison:
         try:
             event = decode(record.value, record.headers)
         except Undecodable as error:
             self.counts["rejected"] += 1
             self._rejected_counter.add(1, {names.MESSAGING_DESTINATION: record.topic})
             logger.warning("%s[%d]@%d is no event: %s", record.topic, record.partition, record.offset, error)
-            return None
+            return Poison.of(record, str(error))
         return Received(record, event, context_from(carrier_from_headers(record.headers)))
 
     def _start_spans(self, received: Received, batch: Span) -> tuple[Span, Span]:

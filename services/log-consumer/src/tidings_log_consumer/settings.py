@@ -13,6 +13,13 @@ class ConsumerSettings(Group):
     """How the log consumer reads."""
 
     group: str = Field(default="tidings-log", min_length=1, max_length=255, description="the Kafka consumer group")
+    max_poison_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of records in a minute that may be no events; more stops the consumer",
+    )
+    min_poison: int = Field(default=100, ge=0, description="so many in a minute are allowed whatever their share")
 
 
 class LogSettings(ServiceSettings):

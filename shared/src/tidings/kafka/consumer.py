@@ -7,8 +7,9 @@ effect.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import (
@@ -19,7 +20,9 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
+from tidings.kafka.dead_letters import Ceiling, DeadLetters, Poison
 from tidings.kafka.loops import end
+from tidings.kafka.publisher import BrokerUnavailable
 from tidings.kafka.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -34,12 +37,18 @@ BACKOFF = (0.1, 0.2, 0.5, 1.0)
 UNREADABLE = (CorruptRecordException, UnsupportedCodecError)
 """Kafka's own errors that concern the bytes of a record, not the connection."""
 
+T = TypeVar("T")
+
 Batches = dict[TopicPartition, list[Any]]
 Records = Sequence["ConsumerRecord[bytes | None, bytes | None]"]
 
 
 class RetryLater(Exception):
     """The handler could not store the batch now; it is handed over again, in order, until it can."""
+
+
+class Stopping(Exception):
+    """The service stops before the batch in hand was done."""
 
 
 class Consumer:
@@ -49,8 +58,10 @@ class Consumer:
         settings: where the brokers are.
         topics: what to read.
         group: the consumer group.
-        handle: stores one batch; raises `RetryLater` when it cannot right now. Any other exception ends the loop
-            without committing.
+        handle: stores one batch and returns the records that can never be stored; raises `RetryLater` when it cannot
+            right now. Any other exception ends the loop without committing.
+        dead_letters: where those records are parked before anything is committed; closed with the consumer.
+        ceiling: ends the loop when there are too many of them.
     """
 
     def __init__(
@@ -58,12 +69,17 @@ class Consumer:
         settings: KafkaSettings,
         topics: Sequence[str],
         group: str,
-        handle: Callable[[Records], Awaitable[None]],
+        handle: Callable[[Records], Awaitable[Sequence[Poison]]],
+        dead_letters: DeadLetters,
+        ceiling: Ceiling,
     ) -> None:
         self._settings = settings
         self._topics = topics
         self._group = group
         self._handle = handle
+        self._dead_letters = dead_letters
+        self._ceiling = ceiling
+        self._unreadable: list[Poison] = []
         self._stopping = asyncio.Event()
         self._connected = False
         self._careful: frozenset[TopicPartition] | None = None
@@ -97,6 +113,7 @@ class Consumer:
         """End `task`, which runs this loop, after the batch in hand or after `deadline` seconds."""
         self._stopping.set()
         await end(task, deadline)
+        await self._dead_letters.close()
 
     def _new_consumer(self) -> "AIOKafkaConsumer[bytes | None, bytes | None]":
         return AIOKafkaConsumer(
@@ -113,9 +130,12 @@ class Consumer:
         """Read, store and commit one batch; `False` when there was none or it could not be stored."""
         batches = await self._batches(consumer)
         records = [record for batch in batches.values() for record in batch]
-        if not records or not await self._stored(records):
+        if not (records or self._unreadable) or not await self._settled(records):
             return False
-        await self._commit(consumer, {tp: batch[-1].offset + 1 for tp, batch in batches.items() if batch})
+        offsets = {tp: batch[-1].offset + 1 for tp, batch in batches.items() if batch}
+        offsets |= {TopicPartition(poison.topic, poison.partition): poison.offset + 1 for poison in self._unreadable}
+        self._unreadable = []
+        await self._commit(consumer, offsets)
         return True
 
     async def _batches(self, consumer: "AIOKafkaConsumer[Any, Any]") -> Batches:
@@ -150,7 +170,8 @@ class Consumer:
             except Exception as error:
                 _raise_unless_unreadable(error)
                 offset = await consumer.position(tp)
-                logger.error("%s[%d]@%d cannot be read and is passed over: %r", tp.topic, tp.partition, offset, error)
+                logger.error("%s[%d]@%d cannot be read: %r", tp.topic, tp.partition, offset, error)
+                self._unreadable = [Poison(tp.topic, tp.partition, offset, f"unreadable: {type(error).__name__}")]
                 consumer.seek(tp, offset + 1)
                 self._careful = None
                 break
@@ -158,19 +179,34 @@ class Consumer:
             await asyncio.sleep(POLL_MS / 1000)
         return batches
 
-    async def _stored(self, records: Records) -> bool:
-        """Hand over `records` until they are stored; `False` when the service stops before that."""
+    async def _settled(self, records: Records) -> bool:
+        """Store what can be stored and park the rest, again and again until it is done.
+
+        Returns:
+            `False` when the service stops before that.
+
+        Raises:
+            TooMuchPoison: there is more to park than the ceiling allows; nothing of this batch is parked or committed.
+        """
+        try:
+            poisons = [*await self._insist(lambda: self._handle(records)), *self._unreadable]
+            self._ceiling.count(time.monotonic(), len(records) + len(self._unreadable), len(poisons))
+            await self._insist(lambda: self._dead_letters.park(poisons))
+        except Stopping:
+            return False
+        return True
+
+    async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Repeat `step` until what it needs is there; raise `Stopping` when the service stops before that."""
         failures = 0
         while True:
             try:
-                await self._handle(records)
-            except RetryLater as error:
+                return await step()
+            except (RetryLater, BrokerUnavailable) as error:
                 logger.warning("storing waits: %s", error)
                 if await self._pause(failures):
-                    return False
+                    raise Stopping from error
                 failures += 1
-            else:
-                return True
 
     async def _commit(self, consumer: "AIOKafkaConsumer[Any, Any]", offsets: dict[TopicPartition, int]) -> None:
         """Commit what is stored; a commit that fails costs a second reading, nothing else."""

@@ -38,6 +38,16 @@ class Outgoing:
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class RawRecord:
+    """A record to the byte."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
 def is_refusal(outcome: Exception | None) -> bool:
     """Tell whether the broker will never take this record, however often it is asked."""
     return isinstance(outcome, REFUSED)
@@ -85,18 +95,27 @@ class Publisher:
             BrokerUnavailable: not all were acknowledged within `deadline` seconds.
         """
         spans = [self._start_span(outgoing) for outgoing in batch]
+        raw = [_with_trace(outgoing.record, span) for outgoing, span in zip(batch, spans, strict=True)]
+        try:
+            outcomes = await self.publish_raw(raw, deadline)
+        except BrokerUnavailable as error:
+            for span in spans:
+                _end(span, error)
+            raise
+        for span, outcome in zip(spans, outcomes, strict=True):
+            _end(span, outcome)
+        return outcomes
+
+    async def publish_raw(self, batch: Sequence[RawRecord], deadline: float = BATCH_DEADLINE) -> list[Exception | None]:
+        """Send records as they are, without spans; returns and raises as `publish` does."""
         try:
             async with asyncio.timeout(deadline):
                 producer = await self._connected()
-                sends = [await self._send(producer, one, span) for one, span in zip(batch, spans, strict=True)]
+                sends = [await self._send(producer, record) for record in batch]
                 outcomes = [await self._outcome(send) for send in sends]
         except (TimeoutError, KafkaError, OSError) as error:
             self._discard()
-            for span in spans:
-                _end(span, error)
             raise self._unavailable(error) from error
-        for span, outcome in zip(spans, outcomes, strict=True):
-            _end(span, outcome)
         if any(outcome and not is_refusal(outcome) for outcome in outcomes):
             self._discard()
         return outcomes
@@ -123,16 +142,11 @@ class Publisher:
             self._producer = producer
         return self._producer
 
-    async def _send(
-        self, producer: AIOKafkaProducer, outgoing: Outgoing, span: Span
-    ) -> "asyncio.Future[object] | Exception":
-        record = outgoing.record
-        headers = [(name, text.encode()) for name, text in record.headers]
-        with use_span(span):
-            headers += [(name, text.encode()) for name, text in current_carrier().items()]
+    @staticmethod
+    async def _send(producer: AIOKafkaProducer, record: RawRecord) -> "asyncio.Future[object] | Exception":
         try:
             future: asyncio.Future[object] = await producer.send(
-                record.topic, record.value, key=record.key, headers=headers
+                record.topic, record.value, key=record.key, headers=list(record.headers)
             )
         except REFUSED as error:
             refusal: Exception = error
@@ -198,6 +212,14 @@ async def _stop(producer: AIOKafkaProducer) -> None:
     with contextlib.suppress(TimeoutError, KafkaError, OSError):
         async with asyncio.timeout(STOP_DEADLINE):
             await producer.client.close()
+
+
+def _with_trace(record: Record, span: Span) -> RawRecord:
+    """Return the record with the one `traceparent` that it carries: that of its publish span."""
+    with use_span(span):
+        headers = (*record.headers, *current_carrier().items())
+    encoded = tuple((name, text.encode()) for name, text in headers)
+    return RawRecord(record.topic, record.key, record.value, encoded)
 
 
 def _end(span: Span, error: Exception | None) -> None:

@@ -1,0 +1,121 @@
+"""Dead letters: records that can never be stored, parked with their cause beside their topic, for somebody to look at.
+
+The original record travels on unchanged: key, value and headers. What is known of its end is in headers of our own.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import ConsumerRecord
+
+from tidings.kafka.publisher import BrokerUnavailable, Publisher, RawRecord
+
+SUFFIX = ".dlq"
+PREFIX = "tidings_dlq_"
+WINDOW_SECONDS = 60.0
+
+
+class TooMuchPoison(Exception):
+    """So many records are no events that something is wrong with the producers or with this consumer."""
+
+
+@dataclass(frozen=True)
+class Poison:
+    """A record that can never be stored."""
+
+    topic: str
+    partition: int
+    offset: int
+    cause: str
+    """Why, without the record's content."""
+    record: "ConsumerRecord[Any, Any] | None" = None
+    """The record itself; `None` when the client could not even read it."""
+
+    @classmethod
+    def of(cls, record: "ConsumerRecord[Any, Any]", cause: str) -> "Poison":
+        """Return the poison that `record` is."""
+        return cls(record.topic, record.partition, record.offset, cause, record)
+
+
+class DeadLetters:
+    """Parks poison.
+
+    Args:
+        publisher: writes to the dead-letter topics.
+    """
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    async def park(self, poisons: Sequence[Poison]) -> None:
+        """Write every poison to `<topic>.dlq`, and return when the broker has them all.
+
+        Raises:
+            BrokerUnavailable: not all are parked; none of them may be committed.
+        """
+        if not poisons:
+            return
+        refusals = await self._publisher.publish_raw([_letter(poison) for poison in poisons])
+        for refusal in refusals:
+            if refusal:
+                raise BrokerUnavailable(f"a dead letter was not accepted: {refusal!r}") from refusal
+
+    async def close(self) -> None:
+        """Close the publisher."""
+        await self._publisher.close()
+
+
+class Ceiling:
+    """Stops a consumer that would empty its topic into the dead letters.
+
+    Args:
+        share: of the records in a minute that may be poison, 0 to 1.
+        at_least: so many poisons in a minute are always allowed, whatever their share.
+    """
+
+    def __init__(self, share: float, at_least: int) -> None:
+        self._share = share
+        self._at_least = at_least
+        self._seen: deque[tuple[float, int, int]] = deque()
+
+    def count(self, now: float, records: int, poisons: int) -> None:
+        """Add a batch.
+
+        Args:
+            now: a monotonic clock, seconds.
+            records: how many were read.
+            poisons: how many of them were poison.
+
+        Raises:
+            TooMuchPoison: the last minute had more than its share.
+        """
+        self._seen.append((now, records, poisons))
+        while self._seen[0][0] < now - WINDOW_SECONDS:
+            self._seen.popleft()
+        all_records = sum(seen[1] for seen in self._seen)
+        all_poisons = sum(seen[2] for seen in self._seen)
+        if all_poisons > self._at_least and all_poisons > self._share * all_records:
+            raise TooMuchPoison(f"{all_poisons} of {all_records} records in the last minute are no events")
+
+
+def _letter(poison: Poison) -> RawRecord:
+    about = {
+        "cause": poison.cause,
+        "topic": poison.topic,
+        "partition": str(poison.partition),
+        "offset": str(poison.offset),
+        "attempts": "1",
+        "at": datetime.now(UTC).isoformat(timespec="microseconds"),
+    }
+    record = poison.record
+    headers = [(name, value or b"") for name, value in record.headers if not name.startswith(PREFIX)] if record else []
+    headers += [(PREFIX + name, text.encode()) for name, text in about.items()]
+    return RawRecord(
+        topic=poison.topic + SUFFIX,
+        key=record.key if record else None,
+        value=record.value if record and (record.key or record.value) else b"",
+        headers=tuple(headers),
+    )
