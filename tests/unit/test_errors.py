@@ -30,6 +30,8 @@ NEVER_IN_A_ROUTE = {
     "tidings.database.migrations.SchemaBehind",  # a health check tells its reason
     "tidings.events.codec.Undecodable",  # the consumer's
     "tidings.kafka.consumer.RetryLater",  # between consumer and handler
+    "tidings.kafka.consumer.Stopping",  # inside the consumer
+    "tidings.kafka.dead_letters.TooMuchPoison",  # ends the consumer
     "tidings.kafka.publisher.BrokerUnavailable",  # the relay's and the lane's
 }
 
