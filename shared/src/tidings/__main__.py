@@ -1,0 +1,45 @@
+"""Commands of the platform: `python -m tidings topics list|apply|check`."""
+
+import argparse
+import asyncio
+import sys
+
+from tidings.kafka.topics import Topics, TopicsSettings, TopicsUnavailable
+from tidings.settings import SettingsError, load
+
+
+async def topics(command: str, settings: TopicsSettings) -> int:
+    """Carry out one command, print what it found, and return the exit code."""
+    async with Topics(settings) as cluster:
+        if command == "list":
+            lines, code = await cluster.listing(), 0
+        elif command == "apply":
+            lines, code = await cluster.apply() or ["nothing to do"], 0
+        else:
+            lines = await cluster.differences()
+            code = 1 if lines else 0
+            lines = lines or ["the cluster is as the registry says"]
+    print("\n".join(lines))
+    return code
+
+
+def main() -> int:
+    """Run one command and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tidings")
+    commands = parser.add_subparsers(dest="group", required=True)
+    actions = commands.add_parser("topics", help="the topics of the cluster").add_subparsers(
+        dest="command", required=True
+    )
+    actions.add_parser("list", help="what there is")
+    actions.add_parser("apply", help="make what is missing and set what differs; never shrinks")
+    actions.add_parser("check", help="say what differs; exit code 1 if anything does")
+    arguments = parser.parse_args()
+    try:
+        return asyncio.run(topics(arguments.command, load(TopicsSettings)))
+    except (SettingsError, TopicsUnavailable) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
