@@ -81,8 +81,8 @@ def test_extra_fields_are_kept(stream: io.StringIO) -> None:
 
 
 def test_libraries_log_warnings_and_worse_and_our_own_lines_from_the_given_level(stream: io.StringIO) -> None:
-    logging.getLogger("aiokafka").info("chatter")
-    logging.getLogger("aiokafka").warning("trouble")
+    logging.getLogger("sqlalchemy").info("chatter")
+    logging.getLogger("sqlalchemy").warning("trouble")
     logging.getLogger("tidings_auth").debug("detail")
     logging.getLogger("tidings_auth").info("news")
     assert [line["message"] for line in lines(stream)] == ["trouble", "news"]

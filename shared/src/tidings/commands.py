@@ -2,11 +2,9 @@
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,6 +18,7 @@ from tidings.database.transactions import Database, DatabaseUnavailable
 from tidings.http.settings import HttpSettings
 from tidings.outbox import commands as outbox_commands
 from tidings.settings import Settings, SettingsError, load
+from tidings.signals import end_on_signals
 from tidings.telemetry.logs import configure_logging
 
 DRAIN_SECONDS = 5
@@ -70,20 +69,6 @@ def main(
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-
-
-def end_on_signals() -> None:
-    """Have SIGINT and SIGTERM end the process with exit code 0, after what is being left has been left in order.
-
-    uvicorn drains first and raises the signal again afterwards; without this the signal's default would end the process
-    as if it had been killed.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
-
-
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(0)
 
 
 def _serve(app: FastAPI, settings: ServiceSettings) -> int:

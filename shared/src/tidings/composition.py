@@ -71,7 +71,7 @@ class Parts:
 
     def verifier(self, settings: TokenSettings) -> TokenVerifier:
         """Open a verifier that fetches auth's keys."""
-        client = httpx.AsyncClient()
+        client = httpx.AsyncClient(trust_env=False)  # auth is a neighbour, never behind a proxy
         self._stack.push_async_callback(client.aclose)
         keys = RemoteKeys(settings.jwks_url, client)
         self.health.checks["keys"] = Check(keys.check, "TIDINGS_TOKENS_JWKS_URL")

@@ -38,7 +38,7 @@ def demo(settings: LocalSettings) -> None:
     Raises:
         DemoFailed: a call was refused, or an event did not arrive.
     """
-    with _instance(settings) as url, httpx.Client(base_url=url, timeout=10) as client:
+    with _instance(settings) as url, httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
         name = f"demo-{secrets.token_hex(3)}"
         password = secrets.token_urlsafe(18)
         _call(client, "POST", "/api/register", json={"username": name, "password": password})
@@ -144,6 +144,6 @@ def _started(folder: Path, port: int) -> Iterator[str]:
 def _answers(url: str) -> bool:
     """Tell whether a Tidings that is ready answers at `url`."""
     try:
-        return httpx.get(f"{url}/health/ready", timeout=5).status_code == 200
+        return httpx.get(f"{url}/health/ready", timeout=5, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False

@@ -18,6 +18,8 @@ def data_folder(path: Path) -> Iterator[Path]:
         SettingsError: it cannot be written, or another process uses it.
     """
     path = path.resolve()
+    if "?" in str(path) or "%" in str(path):
+        raise SettingsError(f"DATA: {path} has a ? or % in it, which an address of a database cannot have")
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (path / "lock").open("w")  # held open for as long as the process runs

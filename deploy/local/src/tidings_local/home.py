@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 
 from tidings.http import problems
 from tidings.http.docs import Document, docs_router
-from tidings.http.health import Readiness, readiness
+from tidings.http.health import Liveness, Readiness, readiness
 from tidings.http.middleware import Identity, SecurityHeaders, UnexpectedErrors
 
 NAMES = ("auth", "messages", "logs")
@@ -54,8 +54,10 @@ def create_home(described: str, states: States) -> FastAPI:
         return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY})
 
     @app.get("/health/live")
-    async def live() -> dict[str, bool]:
-        return {"live": True}
+    async def live(response: Response) -> Liveness:
+        died = [loop for name in NAMES for loop in states()[name]["health"].died]
+        response.status_code = 503 if died else 200
+        return Liveness(live=not died, died=died)
 
     @app.get("/health/ready")
     async def ready(response: Response) -> dict[str, Readiness]:

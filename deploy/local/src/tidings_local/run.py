@@ -1,11 +1,12 @@
 """Running: everything in one process on one port, until Ctrl-C or SIGTERM; then it drains and ends."""
 
 import asyncio
+import os
 import socket
+import sys
 
 import uvicorn
 
-from tidings.commands import end_on_signals
 from tidings.settings import SettingsError
 from tidings.telemetry.logs import configure_logging
 from tidings_local.backends import Backends, embedded_backends, real_backends
@@ -16,6 +17,7 @@ from tidings_local.services import build_services
 from tidings_local.settings import LocalSettings
 
 DRAIN_SECONDS = 2
+LOST = "the log's database did not take the last events, and the embedded Kafka has forgotten them."
 
 
 def run(settings: LocalSettings) -> None:
@@ -26,17 +28,30 @@ def run(settings: LocalSettings) -> None:
         ServerMissing, ServerFailed: with `REAL=1`, a server cannot be started.
     """
     configure_logging("INFO")
-    end_on_signals()
+    os.umask(0o077)  # databases and keys are nobody else's
     with _listening(settings) as listener, data_folder(settings.data) as folder:
         backends = real_backends(folder / "servers") if settings.real else embedded_backends(folder)
         with backends as opened:
-            asyncio.run(_serve(settings, opened, listener))
+            _serve_until_signal(settings, opened, listener)
 
 
-async def _serve(settings: LocalSettings, backends: Backends, listener: socket.socket) -> None:
+def _serve_until_signal(settings: LocalSettings, backends: Backends, listener: socket.socket) -> None:
+    """Serve; a signal ends it with exit code 0, or 1 when the embedded Kafka took unstored events with it."""
+    gateways: list[Gateway] = []
+    try:
+        asyncio.run(_serve(settings, backends, listener, gateways))
+    finally:
+        lost = gateways and gateways[0].states and not gateways[0].states["logs"]["consumer"].drained
+        print(f"Tidings: ended; {LOST if lost else 'nothing is left to send.'}", flush=True)
+        if lost:
+            sys.exit(1)
+
+
+async def _serve(settings: LocalSettings, backends: Backends, listener: socket.socket, gateways: list[Gateway]) -> None:
     services = build_services(backends, settings.data.resolve() / "secrets", settings.url)
     await services.migrate()
     gateway = Gateway(services.apps, create_home(backends.described, lambda: gateway.states))
+    gateways.append(gateway)
     config = uvicorn.Config(
         gateway,
         log_config=None,
@@ -64,7 +79,6 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         print("Tidings: finishing what is under way …", flush=True)
         await super().shutdown(sockets)
-        print("Tidings: ended; nothing is left to send.", flush=True)
 
 
 def _banner(settings: LocalSettings, backends: Backends) -> str:
@@ -84,6 +98,7 @@ def _listening(settings: LocalSettings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen()  # from here on nobody else can have it
     except OSError as error:
         listener.close()
         reason = error.strerror or "it is not an address of this machine"

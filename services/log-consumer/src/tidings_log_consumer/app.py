@@ -30,6 +30,7 @@ class State(TypedDict):
     """What a request may use."""
 
     activity: ActivityLane
+    consumer: Consumer
     health: Health
     reading: Reading
     verifier: TokenVerifier
@@ -53,6 +54,7 @@ def create_app(settings: LogSettings) -> FastAPI:
             parts.health.checks["kafka"] = Check(consumer.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", only_to_start=True)
             parts.background("consumer", consumer.run, consumer.stop, CONSUMER_DEADLINE)
             yield State(
+                consumer=consumer,
                 reading=Reading(database, telemetry.tracer),
                 verifier=parts.verifier(settings.tokens),
                 # Opened after the consumer, so closed before it: its last events are read too.

@@ -94,6 +94,8 @@ class Ingest:
     def _decoded(self, record: "ConsumerRecord[Any, Any]") -> Received | Poison:
         try:
             event = decode(record.value, record.headers)
+            if event.data.topic != record.topic:
+                raise Undecodable(f"events of this type belong into {event.data.topic}")
         except Undecodable as error:
             self.counts["rejected"] += 1
             self._rejected_counter.add(1, {names.MESSAGING_DESTINATION: record.topic})

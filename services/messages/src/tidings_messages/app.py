@@ -14,13 +14,15 @@ from tidings.kafka.activity import ActivityLane
 from tidings.outbox.record import Outbox
 from tidings.telemetry.setup import Telemetry
 from tidings_messages import routes
-from tidings_messages.posting import Posting
+from tidings_messages.posting import MAX_LENGTH, Posting
 from tidings_messages.reading import Reading
 from tidings_messages.settings import MessagesSettings
 from tidings_messages.tables import outbox as outbox_rows
 
 SERVICE = "tidings-messages"
 PACKAGE = "tidings_messages"
+MAX_BODY = 12 * MAX_LENGTH + 1024
+"""The longest message when every character is written as two JSON escapes, as some clients do."""
 
 
 class State(TypedDict):
@@ -60,4 +62,5 @@ def create_app(settings: MessagesSettings) -> FastAPI:
         telemetry=telemetry,
         lifespan=lifespan,
         routers=[routes.router],
+        max_body=MAX_BODY,
     )

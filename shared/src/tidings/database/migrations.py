@@ -70,7 +70,7 @@ def run_environment(metadata: MetaData) -> None:
 
 async def _run(engine: AsyncEngine, operation: Any, package: str) -> None:
     config = Config()
-    config.set_main_option("script_location", str(location(package)))
+    config.set_main_option("script_location", str(location(package)).replace("%", "%%"))
 
     def on(connection: Connection) -> None:
         config.attributes["connection"] = connection

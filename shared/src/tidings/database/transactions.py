@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import CursorResult, Executable
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -17,6 +17,9 @@ T = TypeVar("T")
 ATTEMPTS = 5
 RETRYABLE = {1205, 1213, 1020}
 """MariaDB: lock wait timeout, deadlock, record changed since last read."""
+
+SCHEMA_BEHIND = {1146, 1054}
+"""MariaDB: no such table, no such column; a migration mends it while the service runs."""
 
 
 class DatabaseUnavailable(Exception):
@@ -90,6 +93,10 @@ class Database:
                 return await run()
         except (TimeoutError, PoolTimeout, ConnectionError) as error:
             raise DatabaseUnavailable("the database did not answer in time") from error
+        except ProgrammingError as error:
+            if _code(error) not in SCHEMA_BEHIND:
+                raise
+            raise DatabaseUnavailable(f"the database lacks a migration: {error.orig}") from error
         except (OperationalError, InterfaceError) as error:
             raise DatabaseUnavailable(f"the database failed: {error.orig}") from error
 
@@ -115,5 +122,10 @@ class Database:
 
 def _retryable(error: DBAPIError) -> bool:
     """Tell whether the database asks for the whole transaction again."""
+    return _code(error) in RETRYABLE
+
+
+def _code(error: DBAPIError) -> object:
+    """Return MariaDB's number of an error."""
     arguments = error.orig.args if error.orig else ()
-    return bool(arguments) and arguments[0] in RETRYABLE
+    return arguments[0] if arguments else None

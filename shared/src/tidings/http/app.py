@@ -40,6 +40,7 @@ def create_service(
     routers: Sequence[APIRouter],
     public_routers: Sequence[APIRouter] = (),
     errors: Errors | None = None,
+    max_body: int = MAX_BODY,
 ) -> FastAPI:
     """Return the application of one service.
 
@@ -53,6 +54,7 @@ def create_service(
         routers: routes that need an access token.
         public_routers: routes that anybody may call.
         errors: what the service's own error types mean to a client.
+        max_body: the largest body that is taken, bytes.
     """
     app = FastAPI(
         title=f"Tidings {name}",
@@ -70,7 +72,7 @@ def create_service(
             Middleware(SecurityHeaders),
             Middleware(Activity, address_key=address_key),
             Middleware(UnexpectedErrors),
-            Middleware(BodyLimit, max_bytes=MAX_BODY),
+            Middleware(BodyLimit, max_bytes=max_body),
         ],
     )
     problems.install(app, {**CALLER_ERRORS, **(errors or {})})

@@ -54,6 +54,7 @@ class Readiness(BaseModel):
 
     ready: bool
     dependencies: dict[str, Dependency]
+    died: list[str] = Field(description="background loops that ended of an error that nobody expected")
 
 
 async def readiness(health: Health) -> Readiness:
@@ -67,6 +68,7 @@ async def readiness(health: Health) -> Readiness:
             for check, result in zip(checks.values(), results, strict=True)
         ),
         dependencies=dict(zip(checks, results, strict=True)),
+        died=health.died,
     )
 
 

@@ -12,8 +12,10 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from tidings.database.transactions import DatabaseUnavailable
 from tidings.telemetry.propagation import current_trace_id
@@ -115,7 +117,21 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
         405: "This path does not take this method; the Allow header says which it takes.",
         413: TOO_LARGE.detail,
     }.get(error.status_code, str(error.detail))
-    return respond(request, Problem(error.status_code, name, detail, dict(error.headers or {})))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return respond(request, Problem(error.status_code, name, detail, headers))
+
+
+def _methods(request: Request) -> set[str]:
+    """Return every method that the path takes; the router names only those of the first route that fits."""
+    contexts = iter_route_contexts(request.app.routes)
+    return {
+        method
+        for context in contexts
+        if context.matches(request.scope)[0] is not Match.NONE
+        for method in context.methods or ()
+    }
 
 
 async def _refused_input(request: Request, error: RequestValidationError) -> JSONResponse:

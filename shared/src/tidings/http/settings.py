@@ -1,5 +1,7 @@
 """Settings of a service's HTTP side and of the tokens it accepts."""
 
+from urllib.parse import urlsplit
+
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.settings import Group
@@ -23,8 +25,9 @@ class TokenSettings(Group):
     @field_validator("jwks_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
+        address = urlsplit(value)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError("is no http:// or https:// address")
         return value
 
 

@@ -7,6 +7,7 @@ effect.
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 POLL_MS = 200
+CAREFUL_POLL_SECONDS = 0.01
+CALM_SECONDS = 2.0
 COMMIT_DEADLINE = 5.0
 STOP_DEADLINE = 3.0
 BACKOFF = (0.1, 0.2, 0.5, 1.0)
@@ -82,7 +85,10 @@ class Consumer:
         self._unreadable: list[Poison] = []
         self._stopping = asyncio.Event()
         self._connected = False
+        self.drained = not settings.drain_at_stop
+        """Whether a stop left nothing unread behind; always true where the broker keeps what was not read."""
         self._careful: frozenset[TopicPartition] | None = None
+        self._calm_at = math.inf
 
     async def check(self) -> None:
         """Raise when the consumer is not connected to its group."""
@@ -101,6 +107,7 @@ class Consumer:
                     await self._read_once(consumer)
                 while self._settings.drain_at_stop and await self._read_once(consumer):
                     pass
+                self.drained = True
             except (KafkaError, OSError) as error:
                 logger.warning("connection to Kafka lost: %r", error)
             finally:
@@ -143,10 +150,10 @@ class Consumer:
 
         aiokafka raises on a record that it cannot read after it has moved on in other partitions, does not say which
         partition it is, and raises for ever at the same offset. So everything goes back to where it was, and from then
-        on is read record by record until the bad one has been stepped over.
+        on is read record by record, until a while after the last bad one has been stepped over.
         """
         assignment = consumer.assignment()
-        if self._careful == assignment:
+        if self._careful == assignment and time.monotonic() < self._calm_at:
             return await self._one_by_one(consumer)
         self._careful = None
         before = {tp: await consumer.position(tp) for tp in assignment}
@@ -156,7 +163,7 @@ class Consumer:
             _raise_unless_unreadable(error)
         for tp, offset in before.items():
             consumer.seek(tp, offset)
-        self._careful = assignment
+        self._careful, self._calm_at = assignment, math.inf
         return {}
 
     async def _one_by_one(self, consumer: "AIOKafkaConsumer[Any, Any]") -> Batches:
@@ -173,10 +180,10 @@ class Consumer:
                 logger.error("%s[%d]@%d cannot be read: %r", tp.topic, tp.partition, offset, error)
                 self._unreadable = [Poison(tp.topic, tp.partition, offset, f"unreadable: {type(error).__name__}")]
                 consumer.seek(tp, offset + 1)
-                self._careful = None
+                self._calm_at = time.monotonic() + CALM_SECONDS  # where there is one, there may be more
                 break
         if not any(batches.values()):
-            await asyncio.sleep(POLL_MS / 1000)
+            await asyncio.sleep(CAREFUL_POLL_SECONDS)
         return batches
 
     async def _settled(self, records: Records) -> bool:
@@ -204,7 +211,8 @@ class Consumer:
                 return await step()
             except (RetryLater, BrokerUnavailable) as error:
                 logger.warning("storing waits: %s", error)
-                if await self._pause(failures):
+                stopping = await self._pause(failures)
+                if stopping and not self._settings.drain_at_stop:
                     raise Stopping from error
                 failures += 1
 
@@ -219,6 +227,9 @@ class Consumer:
     async def _pause(self, failures: int) -> bool:
         """Wait before the next attempt; `True` when the service stops meanwhile."""
         seconds = BACKOFF[min(failures, len(BACKOFF) - 1)]
+        if self._stopping.is_set():
+            await asyncio.sleep(BACKOFF[0])  # draining: the deadline of `stop` ends it
+            return True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
         return self._stopping.is_set()

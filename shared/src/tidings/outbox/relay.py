@@ -53,7 +53,7 @@ class Relay:
         self._work = asyncio.Event()
         self._stopping = asyncio.Event()
         self.last_error: str | None = "not connected to Kafka yet"
-        """Why the last attempt failed; `None` after one that succeeded."""
+        """Why Kafka did not take the last attempt; `None` after one that it took."""
 
     def wake(self) -> None:
         """Say that there may be something to publish."""
@@ -71,11 +71,13 @@ class Relay:
             self._work.clear()
             try:
                 await self._publisher.connect()
+                self.last_error = None
                 while await self._lease.hold() and await self._publish_oldest():
                     pass
-                self.last_error, failures = None, 0
+                failures = 0
             except (BrokerUnavailable, DatabaseUnavailable) as error:
-                self.last_error = str(error)
+                if isinstance(error, BrokerUnavailable):
+                    self.last_error = str(error)
                 failures += 1
                 logger.warning("the outbox waits: %s", error)
             if self._stopping.is_set():

@@ -17,6 +17,9 @@ from tidings.telemetry.propagation import current_span_context
 current_service: ContextVar[str] = ContextVar("current_service", default="tidings")
 """The service that the running code belongs to; set where a service's tasks and requests begin."""
 
+QUIET = ("aiokafka", "opentelemetry.trace.span")
+"""Libraries that say what our own lines say better, or repeat what a stranger sent (a malformed `tracestate`)."""
+
 FIELDS = "{asctime}{levelname}{name}{message}{service}{trace_id}{span_id}"
 
 
@@ -53,5 +56,7 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in ("tidings", "tidings_auth", "tidings_messages", "tidings_log_consumer", "tidings_local"):
         logging.getLogger(name).setLevel(level)
