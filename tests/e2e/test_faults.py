@@ -99,7 +99,7 @@ def test_rubbish_between_good_events_stops_nothing(http: httpx.Client, servers: 
     for number in range(100):
         headers, value = api_request(person, number)
         if number % 20 == 10:
-            for kind in range(6):
+            for kind in range(7):
                 rubbish(bootstrap, topic, kind, *api_request(person, number))
         kcat.produce(bootstrap, topic, value, headers)
         good.append(headers["ce_id"])
@@ -110,12 +110,12 @@ def test_rubbish_between_good_events_stops_nothing(http: httpx.Client, servers: 
     )
     assert {entry["event_id"] for entry in entries} == set(good)
     output = system.processes["logs"].output()
-    assert output.count("is no event") == 25
+    assert output.count("is no event") == 30
     assert output.count("cannot be read: ") == 5
 
 
 def rubbish(bootstrap: str, topic: str, kind: int, headers: dict[str, str], value: bytes) -> None:
-    """Write one of six kinds of record that are no event."""
+    """Write one of seven kinds of record that are no event, or none of this topic."""
     if kind == 0:
         kcat.produce(bootstrap, topic, b"{not json", headers)
     elif kind == 1:
@@ -126,6 +126,10 @@ def rubbish(bootstrap: str, topic: str, kind: int, headers: dict[str, str], valu
         kcat.produce(bootstrap, topic, value, headers | {"ce_id": "no-uuid"})
     elif kind == 4:
         kcat.produce(bootstrap, topic, value, headers, header_key=b"\xff\xfe")
+    elif kind == 5:
+        created = {"message_id": str(uuid7()), "author_id": str(uuid7()), "author": "mallory", "length": 1}
+        misplaced = headers | {"ce_type": "tidings.message.created.v1", "ce_id": str(uuid7())}
+        kcat.produce(bootstrap, topic, json.dumps(created).encode(), misplaced)
     else:
         kcat.produce(bootstrap, topic, b"\xff\xfe\x00", headers | {"ce_type": "tidings.unheard.of.v9"})
 

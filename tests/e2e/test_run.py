@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -25,7 +26,8 @@ def local(folder: Path, **environment: str) -> Process:
     return Process(
         name="all",
         command=[sys.executable, "-m", "tidings_local", "run"],
-        environment={"PORT": str(port), "DATA": str(folder / "var"), **environment},
+        # A proxy for the world outside must not come between the services.
+        environment={"PORT": str(port), "DATA": str(folder / "var"), "http_proxy": "http://127.0.0.1:9", **environment},
         url=f"http://127.0.0.1:{port}",
         log=folder / "log",
     )
@@ -89,6 +91,25 @@ def test_ctrl_c_ends_it_cleanly_and_the_next_start_has_everything(
     assert f"Tidings runs at    {process.url}" in process.output()
     assert f"{process.url}/docs" in process.output()
     assert ("MariaDB" in process.output()) == bool(real)
+
+
+def test_events_that_the_log_did_not_take_at_the_end_are_owned_up_to(tmp_path: Path) -> None:
+    process = local(tmp_path)
+    with running(process) as http:
+        person = Person(http)
+        with sqlite3.connect(tmp_path / "var" / "logs.db", isolation_level=None) as held:
+            held.execute("BEGIN IMMEDIATE")
+            person.say("where nobody can store it")
+            process.signal(signal.SIGINT)
+            assert process.wait() == 1
+        held.close()
+    assert "the log's database did not take the last events" in process.output()
+    assert "nothing is left to send" not in process.output()
+
+
+def test_a_folder_that_no_database_address_can_name_is_one_clear_line(tmp_path: Path) -> None:
+    said = refused({"PORT": str(free_port()), "DATA": str(tmp_path / "what?")})
+    assert re.fullmatch(r"DATA: .*what\? has a \? or % in it, which an address of a database cannot have", said)
 
 
 def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:

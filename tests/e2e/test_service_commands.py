@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
+from support.client import eventually
 from support.servers import RealServers
 from support.system import Process
 from tidings_local.servers.ports import free_port
@@ -80,6 +82,48 @@ def test_a_missing_signing_key_ends_the_start_with_its_name(tmp_path: Path) -> N
     ended = command("tidings_auth", "serve", settings(tmp_path, TIDINGS_SIGNING_GENERATE="false"))
     assert ended.returncode == 2
     assert "TIDINGS_SIGNING_KEY_FILE: there is no such file" in ended.stderr
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("package", ["tidings_messages", "tidings_log_consumer"])
+def test_a_service_that_starts_before_its_migrations_names_them_and_recovers(
+    package: str, tmp_path: Path, servers: RealServers
+) -> None:
+    name = f"late_{package}"
+    servers.mariadb.create_database(name)
+    environment = settings(
+        tmp_path,
+        TIDINGS_DATABASE_URL=servers.mariadb.url(name),
+        TIDINGS_KAFKA_BOOTSTRAP_SERVERS=servers.kafka.bootstrap,
+    ) | {"TIDINGS_CONSUMER_GROUP": f"late-{tmp_path.name}"}
+    port = free_port()
+    process = Process(
+        name=package,
+        command=[sys.executable, "-m", package, "serve"],
+        environment=environment | {"TIDINGS_HTTP_PORT": str(port)},
+        url=f"http://127.0.0.1:{port}",
+        log=tmp_path / "log",
+    )
+
+    def dependencies() -> dict[str, dict[str, object]]:
+        found: dict[str, dict[str, object]] = httpx.get(f"{process.url}/health/ready", timeout=10).json()[
+            "dependencies"
+        ]
+        return found
+
+    process.start()
+    try:
+        before = eventually(dependencies, lambda found: bool(found["kafka"]["ok"]))
+        assert f"run python -m {package} migrate" in str(before["database"]["reason"])
+        httpx.get(f"{process.url}/api/nothing", timeout=10)  # an event for the consumer to fail on
+        time.sleep(1.5)
+        assert command(package, "migrate", environment).returncode == 0
+        after = eventually(dependencies, lambda found: bool(found["database"]["ok"] and found["kafka"]["ok"]))
+        assert after["database"]["ok"]
+        assert after["kafka"]["ok"]
+        assert httpx.get(f"{process.url}/health/live", timeout=10).json() == {"live": True, "died": []}
+    finally:
+        process.stop()
 
 
 @pytest.mark.real

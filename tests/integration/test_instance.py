@@ -186,6 +186,18 @@ async def test_usernames_that_count_as_the_same_are_taken(instance: Instance) ->
     assert signed_in.json()["username"] == "Straße"
 
 
+async def test_a_wrong_method_names_all_that_the_path_takes(instance: Instance) -> None:
+    answer = await instance.http.delete("/api/messages")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, POST"
+
+
+async def test_the_longest_message_is_taken_also_when_every_character_is_escaped(instance: Instance) -> None:
+    body = json.dumps({"message": "😀" * 10_000}, ensure_ascii=True)
+    answer = await instance.http.post("/api/messages", content=body, headers=await instance.person() | JSON)
+    assert answer.status_code == 201
+
+
 async def test_texts_come_back_as_they_were_sent(instance: Instance) -> None:
     me = await instance.person()
     for text in ("한글과 emoji 🧑‍🚀", "a\nb\tc", "ＦＵＬＬ", "x" * 10_000, "𝔘𝔫𝔦𝔠𝔬𝔡𝔢", "'; DROP TABLE messages; --"):
