@@ -81,6 +81,15 @@ def test_the_callers_own_trace_is_continued(http: httpx.Client, collector: Colle
     assert answer.headers["traceresponse"].startswith(f"00-{trace_id}-")
 
 
+def test_of_two_traceparents_neither_is_believed(http: httpx.Client) -> None:
+    person = Person(http)
+    foreign = ["4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c"]
+    headers = [("traceparent", f"00-{trace_id}-00f067aa0ba902b7-01") for trace_id in foreign]
+    answer = http.post("/api/messages", json={"message": "two"}, headers=[*headers, *person.headers.items()])
+    assert answer.status_code == 201
+    assert answer.json()["trace_id"] not in foreign
+
+
 def test_the_entry_is_found_by_its_trace_id_within_two_seconds(http: httpx.Client) -> None:
     person = Person(http)
     message = person.say("find me")

@@ -1,13 +1,14 @@
 """The activity lane: never in the way, bounded, in order, and every event is accounted for."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
 
-from tidings.events import ApiRequest, EventData
+from tidings.events import ActivityGap, ApiRequest, EventData
 from tidings.events.topics import ACTIVITY
 from tidings.kafka import activity
 from tidings.kafka.activity import ActivityLane
@@ -27,7 +28,14 @@ def call(number: int) -> ApiRequest:
 
 
 def keys(publisher: FakePublisher) -> list[int]:
-    return [UUID(outgoing.record.key.decode()).int for outgoing in publisher.delivered]
+    calls = [outgoing for outgoing in publisher.delivered if ("ce_type", ApiRequest.type()) in outgoing.record.headers]
+    return [UUID(outgoing.record.key.decode()).int for outgoing in calls]
+
+
+def gaps(publisher: FakePublisher) -> list[int]:
+    """How many events each `activity.gap` that was delivered says are missing."""
+    found = [outgoing for outgoing in publisher.delivered if ("ce_type", ActivityGap.type()) in outgoing.record.headers]
+    return [json.loads(outgoing.record.value)["dropped"] for outgoing in found]
 
 
 def lane_of(publisher: FakePublisher, max_events: int = 100, max_bytes: int = 10**6) -> ActivityLane:
@@ -87,7 +95,8 @@ async def test_more_events_than_fit_drop_the_oldest_and_are_counted() -> None:
         lane.emit(call(number))
     await drained(lane)
     assert keys(publisher) == [7, 8, 9]
-    assert lane.counts == {"accepted": 10, "dropped.buffer_full": 7, "delivered": 3}
+    assert gaps(publisher) == [7]
+    assert lane.counts == {"accepted": 11, "dropped.buffer_full": 7, "delivered": 4}
     assert accounted(lane)
 
 
@@ -163,7 +172,8 @@ async def test_records_that_the_broker_refuses_are_counted_and_the_others_delive
         lane.emit(call(number))
     await drained(lane)
     assert keys(publisher) == [0, 2]
-    assert lane.counts == {"accepted": 3, "delivered": 2, "dropped.refused": 1}
+    assert gaps(publisher) == [1]
+    assert lane.counts == {"accepted": 4, "delivered": 3, "dropped.refused": 1}
 
 
 async def hang(*_: object) -> None:
@@ -237,9 +247,18 @@ async def test_every_event_is_accounted_for_in_good_times_and_bad(monkeypatch: p
     await lane.stop(task, 5)
     assert accounted(lane)
     assert lane.counts == {
-        "accepted": 7,
-        "delivered": 3,
+        "accepted": 8,
+        "delivered": 4,
         "dropped.buffer_full": 2,
         "dropped.unencodable": 1,
         "dropped.refused": 1,
     }
+
+
+async def test_a_topic_that_refuses_everything_is_not_told_of_gaps_for_ever() -> None:
+    publisher = FakePublisher([[ValueError("no such topic")] * 2] * 50)
+    lane = lane_of(publisher)
+    lane.emit(call(1))
+    lane.emit(call(2))
+    await drained(lane)
+    assert lane.counts == {"accepted": 2, "dropped.refused": 2}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tidings.events import (
     CATALOGUE,
+    ActivityGap,
     ApiRequest,
     Event,
     EventData,
@@ -37,6 +38,7 @@ DATA: st.SearchStrategy[EventData] = st.one_of(
     st.builds(UserRegistered, user_id=st.uuids(), username=NAME),
     st.builds(SessionStarted, user_id=st.uuids(), username=NAME, session_id=st.uuids()),
     st.builds(MessageCreated, message_id=st.uuids(), author_id=st.uuids(), author=NAME, length=COUNT),
+    st.builds(ActivityGap, service=NAME.filter(bool), dropped=st.integers(min_value=1, max_value=2**63 - 1)),
     st.builds(
         ApiRequest,
         method=st.text(st.characters(exclude_categories=["Cs"]), max_size=16),
@@ -91,7 +93,7 @@ def test_what_is_encoded_is_decoded_to_the_same_event(event: Event[EventData]) -
 
 
 def test_the_round_trip_covers_the_whole_catalogue() -> None:
-    assert set(CATALOGUE.values()) == {UserRegistered, SessionStarted, MessageCreated, ApiRequest}
+    assert set(CATALOGUE.values()) == {UserRegistered, SessionStarted, MessageCreated, ApiRequest, ActivityGap}
 
 
 @given(EVENTS)

@@ -1,7 +1,7 @@
 """Events: envelope, catalogue, topic registry and codec. Imports pydantic and nothing else."""
 
 from tidings.events.accounts import SessionStarted, UserRegistered
-from tidings.events.activity import ApiRequest
+from tidings.events.activity import ActivityGap, ApiRequest
 from tidings.events.catalogue import CATALOGUE
 from tidings.events.codec import Record, Undecodable, decode, encode
 from tidings.events.envelope import Event, EventData
@@ -10,6 +10,7 @@ from tidings.events.messages import MessageCreated
 
 __all__ = [
     "CATALOGUE",
+    "ActivityGap",
     "ApiRequest",
     "Event",
     "EventData",

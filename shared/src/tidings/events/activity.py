@@ -32,3 +32,20 @@ class ApiRequest(EventData):
 
     def user(self) -> UUID | None:
         return self.user_id
+
+
+class ActivityGap(EventData):
+    """Some activity of a service is missing: it had to be dropped while Kafka was away."""
+
+    name: ClassVar[str] = "activity.gap"
+    topic: ClassVar[str] = ACTIVITY
+
+    service: Annotated[str, Field(min_length=1, max_length=255)]
+    dropped: Annotated[int, Field(ge=1)]
+    """How many events are missing since the gap before, or since the service started."""
+
+    def key(self) -> str:
+        return self.service
+
+    def user(self) -> UUID | None:
+        return None

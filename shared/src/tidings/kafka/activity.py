@@ -1,7 +1,7 @@
 """The activity lane: many cheap events, bounded in memory, never in the way of a request.
 
 `emit` puts the encoded record into a bounded buffer and returns; one task drains it. When Kafka is away for longer than
-the buffer lasts, the oldest events are dropped and counted.
+the buffer lasts, the oldest events are dropped and counted, and an `activity.gap` event tells of them afterwards.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from itertools import islice
 
 from opentelemetry.metrics import Meter
 
-from tidings.events import Event, EventData, encode
+from tidings.events import ActivityGap, Event, EventData, encode
 from tidings.kafka.loops import end
 from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher
 from tidings.telemetry.names import METRIC_EVENTS_DROPPED
@@ -52,6 +52,7 @@ class ActivityLane:
         self._bytes = 0
         self._filled = asyncio.Event()
         self._stopping = False
+        self._untold = 0
         self._dropped_counter = meter.create_counter(METRIC_EVENTS_DROPPED, unit="{event}")
         self.counts: Counter[str] = Counter()
         """`accepted`, `delivered`, and `dropped.<reason>`, since start."""
@@ -109,6 +110,14 @@ class ActivityLane:
                 self.counts["delivered"] += 1
             else:
                 self._count_drop("refused")
+        if None in outcomes:
+            self._tell_of_gap()
+
+    def _tell_of_gap(self) -> None:
+        """Now that Kafka takes events again, say how many are missing."""
+        dropped, self._untold = self._untold, 0
+        if dropped:
+            self.emit(ActivityGap(service=self._source, dropped=dropped))
 
     def _put_back(self, batch: list[Outgoing]) -> None:
         """Return what was not acknowledged to the front, as far as there is room."""
@@ -121,6 +130,7 @@ class ActivityLane:
             self._bytes += size
 
     def _count_drop(self, reason: str) -> None:
+        self._untold += 1
         self.counts[f"dropped.{reason}"] += 1
         self._dropped_counter.add(1, {"reason": reason})
 

@@ -6,13 +6,30 @@ Only OpenTelemetry's API is needed. Source: W3C Trace Context level 1.
 from collections.abc import Iterable, Mapping
 
 from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.trace import SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
 
-_propagator = TraceContextTextMapPropagator()
+
+class StrictTraceContext(TraceContextTextMapPropagator):
+    """The W3C trace context, believed only when there is exactly one `traceparent`.
+
+    The SDK's own takes the first of several; the recommendation has the receiver start a new trace (section 3.2).
+    """
+
+    def extract(
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
+    ) -> Context:
+        """Return `context` with the carrier's span in it, or as it was."""
+        if len(getter.get(carrier, TRACEPARENT) or ()) > 1:
+            return context if context is not None else Context()
+        return super().extract(carrier, context, getter)
+
+
+_propagator = StrictTraceContext()
 
 
 def current_carrier() -> dict[str, str]:

@@ -11,6 +11,7 @@ from threading import Thread
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import Meter
+from opentelemetry.propagate import set_global_textmap
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -19,6 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Tracer
 
 from tidings.telemetry.names import SERVICE_NAME
+from tidings.telemetry.propagation import StrictTraceContext
 
 EXPORT_TIMEOUT = 2.0
 """Seconds that one export may take: a dead collector must not hold anything up."""
@@ -45,6 +47,7 @@ class Telemetry:
         metric_readers: Sequence[MetricReader] = (),
     ) -> None:
         self.service = service
+        set_global_textmap(StrictTraceContext())  # what the HTTP instrumentation reads requests with
         resource = Resource.create({SERVICE_NAME: service})
         readers = list(metric_readers)
         if otlp_endpoint:
