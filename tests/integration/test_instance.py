@@ -95,6 +95,27 @@ async def test_a_record_carries_exactly_one_traceparent_and_every_attribute(
     assert b"wire" not in found.value
 
 
+async def test_events_of_one_account_are_numbered_in_order(instance: Instance, shared_backends: Backends) -> None:
+    body = {"username": "counted", "password": "a password that nobody else has"}
+    user_id: str = (await instance.http.post("/api/register", json=body)).json()["id"]
+    for _ in range(3):
+        assert (await instance.http.post("/api/login", json=body)).status_code == 200
+    consumer = AIOKafkaConsumer(
+        "tidings.auth.v1",
+        bootstrap_servers=shared_backends.kafka,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=10,
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    numbers: list[bytes] = []
+    while len(numbers) < 4:
+        for records in (await consumer.getmany(timeout_ms=1000)).values():
+            numbers += [dict(one.headers)["ce_sequence"] for one in records if one.key == user_id.encode()]
+    await consumer.stop()
+    assert numbers == [b"1", b"2", b"3", b"4"]
+
+
 async def test_a_failing_commit_answers_an_error_and_writes_nothing(instance: Instance) -> None:
     me = await instance.person()
 
