@@ -11,6 +11,7 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from support import kcat
 from support.servers import require
+from support.topic import records_of
 from tidings.events import uuid7
 from tidings.kafka.consumer import Consumer, Records, RetryLater
 from tidings.kafka.dead_letters import Ceiling, DeadLetters, Poison, TooMuchPoison
@@ -168,22 +169,7 @@ async def test_records_that_cannot_be_read_are_stepped_over_and_the_others_keep_
 
 async def letters(settings: KafkaSettings, topic: str, count: int) -> list[Any]:
     """Return the dead letters of a topic once there are `count`."""
-    reading = AIOKafkaConsumer(
-        f"{topic}.dlq",
-        bootstrap_servers=settings.bootstrap_servers,
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        fetch_max_wait_ms=10,
-    )
-    await reading.start()
-    found: list[Any] = []
-    for _ in range(20):
-        for records in (await reading.getmany(timeout_ms=500)).values():
-            found += records
-        if len(found) >= count:
-            break
-    await reading.stop()
-    return found
+    return await records_of(settings.bootstrap_servers, f"{topic}.dlq", lambda _: True, count)
 
 
 async def send(settings: KafkaSettings, topic: str, *values: bytes) -> None:

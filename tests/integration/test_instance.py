@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaConsumer
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from sqlalchemy import Connection, Engine, event
@@ -16,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from support.backends import fresh_backends
 from support.instance import Instance, running_instance
 from support.servers import RealServers
+from support.topic import records_of
 from tidings_local.backends import Backends
 
 JSON = {"content-type": "application/json"}
@@ -72,21 +72,12 @@ async def test_a_record_carries_exactly_one_traceparent_and_every_attribute(
     me = await instance.person()
     message = (await instance.http.post("/api/messages", json={"message": "wire"}, headers=me)).json()
     await instance.until(f"/api/logs?trace_id={message['trace_id']}", me, 2)
-    consumer = AIOKafkaConsumer(
+    (found,) = await records_of(
+        shared_backends.kafka,
         "tidings.messages.v1",
-        bootstrap_servers=shared_backends.kafka,
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=10,
-        enable_auto_commit=False,
+        lambda record: dict(record.headers).get("ce_id") == message["event_id"].encode(),
+        count=1,
     )
-    await consumer.start()
-    found = None
-    while found is None:
-        for records in (await consumer.getmany(timeout_ms=1000)).values():
-            for record in records:
-                if dict(record.headers).get("ce_id") == message["event_id"].encode():
-                    found = record
-    await consumer.stop()
     names = [name for name, _ in found.headers]
     assert names.count("traceparent") == 1
     assert message["trace_id"].encode() in dict(found.headers)["traceparent"]
@@ -100,19 +91,10 @@ async def test_events_of_one_account_are_numbered_in_order(instance: Instance, s
     user_id: str = (await instance.http.post("/api/register", json=body)).json()["id"]
     for _ in range(3):
         assert (await instance.http.post("/api/login", json=body)).status_code == 200
-    consumer = AIOKafkaConsumer(
-        "tidings.auth.v1",
-        bootstrap_servers=shared_backends.kafka,
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=10,
-        enable_auto_commit=False,
+    found = await records_of(
+        shared_backends.kafka, "tidings.auth.v1", lambda record: record.key == user_id.encode(), count=4
     )
-    await consumer.start()
-    numbers: list[bytes] = []
-    while len(numbers) < 4:
-        for records in (await consumer.getmany(timeout_ms=1000)).values():
-            numbers += [dict(one.headers)["ce_sequence"] for one in records if one.key == user_id.encode()]
-    await consumer.stop()
+    numbers = [dict(record.headers)["ce_sequence"] for record in found]
     assert numbers == [b"1", b"2", b"3", b"4"]
 
 

@@ -9,13 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from aiokafka import AIOKafkaConsumer
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider
 from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from support.topic import records_of
 from tidings.database.columns import new_metadata
 from tidings.database.engine import create_engine
 from tidings.database.settings import DatabaseSettings
@@ -96,22 +96,8 @@ def relay_of(database: Database, outbox: Outbox, kafka: KafkaSettings) -> Relay:
 
 async def published(kafka: KafkaSettings, wanted: set[bytes]) -> list[bytes]:
     """Return the keys among `wanted` that are in the topic, in the order of each partition."""
-    consumer = AIOKafkaConsumer(
-        "tidings.messages.v1",
-        bootstrap_servers=kafka.bootstrap_servers,
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        fetch_max_wait_ms=10,
-    )
-    await consumer.start()
-    keys: list[bytes] = []
-    idle = 0
-    while idle < 3:
-        batches = await consumer.getmany(timeout_ms=300)
-        idle = 0 if batches else idle + 1
-        keys += [record.key for records in batches.values() for record in records if record.key in wanted]
-    await consumer.stop()
-    return keys
+    found = await records_of(kafka.bootstrap_servers, "tidings.messages.v1", lambda record: record.key in wanted)
+    return [record.key for record in found]
 
 
 def keys(messages: list[UUID]) -> set[bytes]:
@@ -137,19 +123,11 @@ async def test_events_of_one_key_keep_their_order(bench: Bench, backends: Backen
         await bench.record(message)
     await bench.until_empty()
     await bench.relay.stop(running, 2)
-    consumer = AIOKafkaConsumer(
-        "tidings.messages.v1",
-        bootstrap_servers=backends.kafka,
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        fetch_max_wait_ms=10,
+    found = await records_of(
+        backends.kafka, "tidings.messages.v1", lambda record: record.key == str(message).encode(), count=30
     )
-    await consumer.start()
-    ids: list[bytes] = []
-    while len(ids) < 30:
-        for records in (await consumer.getmany(timeout_ms=500)).values():
-            ids += [dict(one.headers)["ce_id"] for one in records if one.key == str(message).encode()]
-    await consumer.stop()
+    ids = [dict(record.headers)["ce_id"] for record in found]
+    assert len(ids) == 30
     assert ids == sorted(ids)  # ids are UUIDv7: their order is that of recording
 
 

@@ -41,10 +41,12 @@ def _serve_until_signal(settings: LocalSettings, backends: Backends, listener: s
     try:
         asyncio.run(_serve(settings, backends, listener, gateways))
     finally:
-        lost = gateways and gateways[0].states and not gateways[0].states["logs"]["consumer"].drained
-        print(f"Tidings: ended; {LOST if lost else 'nothing is left to send.'}", flush=True)
-        if lost:
-            sys.exit(1)
+        ran = gateways and "logs" in gateways[0].states
+        if ran:
+            lost = not gateways[0].states["logs"]["consumer"].drained
+            print(f"Tidings: ended; {LOST if lost else 'nothing is left to send.'}", flush=True)
+            if lost:
+                sys.exit(1)
 
 
 async def _serve(settings: LocalSettings, backends: Backends, listener: socket.socket, gateways: list[Gateway]) -> None:

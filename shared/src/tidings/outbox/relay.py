@@ -107,6 +107,8 @@ class Relay:
         held_back: set[str] = set()
         for turn in turns(rows):
             ready = [row for row in turn if row.key not in held_back]
+            if not ready:
+                break
             outcomes = await self._publisher.publish([_outgoing(row) for row in ready])
             await self._settle(ready, outcomes)
             held_back |= {row.key for row, outcome in zip(ready, outcomes, strict=True) if outcome}
