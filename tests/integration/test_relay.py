@@ -9,8 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from opentelemetry.context import attach, detach
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.trace import NoOpTracerProvider
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NoOpTracerProvider, SpanKind, Tracer
 from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,9 +31,11 @@ from tidings.outbox import commands
 from tidings.outbox.record import Outbox
 from tidings.outbox.relay import Relay, turns
 from tidings.outbox.table import outbox_table
+from tidings.telemetry.propagation import context_from
 from tidings_local.backends import Backends
 
 AUTHOR = uuid7()
+SILENT = NoOpTracerProvider().get_tracer("test")
 
 
 @dataclass
@@ -87,8 +93,8 @@ async def bench(backends: Backends) -> AsyncIterator[Bench]:
     await engine.dispose()
 
 
-def relay_of(database: Database, outbox: Outbox, kafka: KafkaSettings) -> Relay:
-    publisher = Publisher(kafka, NoOpTracerProvider().get_tracer("test"), "test-relay")
+def relay_of(database: Database, outbox: Outbox, kafka: KafkaSettings, tracer: Tracer = SILENT) -> Relay:
+    publisher = Publisher(kafka, tracer, "test-relay")
     relay = Relay(database, outbox.table, publisher, NoOpMeterProvider().get_meter("test"))
     outbox.wakes(relay.wake)
     return relay
@@ -289,6 +295,41 @@ async def test_a_relay_that_stops_gives_its_lease_back_at_once(bench: Bench) -> 
     assert not await second._lease.hold()
     await bench.relay.stop(running, 2)
     assert await second._lease.hold()
+
+
+async def test_an_event_that_a_second_relay_publishes_later_is_in_the_trace_of_its_request(
+    bench: Bench, backends: Backends
+) -> None:
+    nowhere = relay_of(bench.database, bench.outbox, KafkaSettings(bootstrap_servers="127.0.0.1:9"))
+    first = asyncio.create_task(nowhere.run())
+    message, trace_id = uuid7(), uuid7().hex
+    request = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01", "tracestate": "ours=1", "baggage": "tenant=7"}
+    token = attach(context_from(request))
+    await bench.record(message)
+    detach(token)
+    await asyncio.sleep(0.3)
+    await nowhere.stop(first, 0.1)
+
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    second = relay_of(bench.database, bench.outbox, bench.kafka, provider.get_tracer("test"))
+    running = asyncio.create_task(second.run())
+    await bench.until_empty()
+    await second.stop(running, 2)
+
+    (span,) = exporter.get_finished_spans()
+    assert span.context is not None
+    assert span.parent is not None
+    assert (span.kind, f"{span.parent.span_id:016x}") == (SpanKind.PRODUCER, "00f067aa0ba902b7")
+    assert span.attributes is not None
+    assert span.attributes["tidings.outbox.wait_ms"] >= 300  # type: ignore[operator]  # a number
+    (record,) = await records_of(
+        backends.kafka, "tidings.messages.v1", lambda record: record.key == str(message).encode(), count=1
+    )
+    parent = f"00-{trace_id}-{span.context.span_id:016x}-01"
+    carried = [(name, text.decode()) for name, text in record.headers if name in request]
+    assert carried == [("traceparent", parent), ("tracestate", "ours=1"), ("baggage", "tenant=7")]
 
 
 async def test_turns_give_each_key_one_row_at_a_time_in_order() -> None:

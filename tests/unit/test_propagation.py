@@ -3,9 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.context import Context
 from opentelemetry.trace import get_current_span
 
 from tidings.telemetry.propagation import (
+    PROPAGATOR,
     carrier_from_headers,
     context_from,
     current_carrier,
@@ -86,10 +88,64 @@ def test_a_parent_that_is_not_ascii_starts_a_new_trace() -> None:
     assert trace_of(carrier_from_headers([("traceparent", b"\xff" + PARENT.encode())])) is None
 
 
+STATE_OF_33 = ",".join(f"k{number}={number}" for number in range(33))
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (["foo=1,bar=2"], "foo=1,bar=2"),
+        (["foo=1,bar=2", "rojo=1", "baz=3"], "foo=1,bar=2,rojo=1,baz=3"),
+        (["foo=1 \t , \t bar=2"], "foo=1,bar=2"),
+        (["", "foo=1", ""], "foo=1"),
+        (["a_-*/0@v_-*/0=1"], "a_-*/0@v_-*/0=1"),
+        ([f"{'z' * 256}=1"], f"{'z' * 256}=1"),
+        ([STATE_OF_33.rpartition(",")[0]], STATE_OF_33.rpartition(",")[0]),
+        ([f"{'z' * 257}=1"], None),
+        (["foo=1,foo=1"], None),
+        (["foo=1", "foo=2"], None),
+        (["foo =1"], None),
+        (["FOO=1"], None),
+        (["foo.bar=1"], None),
+        (["foo@=1,bar=2"], None),
+        (["@foo=1,bar=2"], None),
+        (["foo@@bar=1,bar=2"], None),
+        (["foo@bar@baz=1,bar=2"], None),
+        (["foo,bar=1"], None),
+        (["foo=bar=baz"], None),
+        (["foo=,bar=3"], None),
+        ([STATE_OF_33], None),
+        ([f"foo={'v' * 8192}"], None),
+    ],
+)
+def test_a_legal_trace_state_goes_on_and_an_illegal_one_is_dropped_whole(given: list[str], kept: str | None) -> None:
+    """The cases of the W3C's own test harness, at its strictest level."""
+    context = PROPAGATOR.extract({"traceparent": [PARENT], "tracestate": given}, Context())
+    carrier: dict[str, str] = {}
+    PROPAGATOR.inject(carrier, context)
+    assert carrier["traceparent"] == PARENT
+    assert carrier.get("tracestate") == kept
+
+
+def test_baggage_goes_on_from_all_its_headers_within_its_limits() -> None:
+    def carried(*headers: str) -> str | None:
+        context = PROPAGATOR.extract({"traceparent": [PARENT], "baggage": list(headers)}, Context())
+        carrier: dict[str, str] = {}
+        PROPAGATOR.inject(carrier, context)
+        return carrier.get("baggage")
+
+    assert carried("a=1", "b=2,c=3") == "a=1,b=2,c=3"
+    assert carried() is None
+    assert carried("a=1,nonsense,b=2") == "a=1,b=2"
+    assert carried(f"a={'x' * 4000},b={'x' * 4000}") == f"a={'x' * 4000},b={'x' * 4000}"
+    assert carried(f"a={'x' * 4000},b={'x' * 4000},c={'x' * 200}") is None
+    assert len((carried(*(f"k{number}=1" for number in range(300))) or "").split(",")) == 180
+
+
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["traceparent", "tracestate", "Traceparent", "other"]),
+            st.sampled_from(["traceparent", "tracestate", "baggage", "Traceparent", "other"]),
             st.none() | st.binary(max_size=80) | st.just(PARENT.encode()) | st.text(max_size=80).map(str.encode),
         ),
         max_size=4,

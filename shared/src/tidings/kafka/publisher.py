@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTopicError, KafkaError, MessageSizeTooLargeError
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, use_span
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from tidings.events import Record
 from tidings.kafka.settings import KafkaSettings
 from tidings.telemetry import names
-from tidings.telemetry.propagation import context_from, current_carrier
+from tidings.telemetry.propagation import carrier_of, context_from
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,12 @@ class Publisher:
         Raises:
             BrokerUnavailable: not all were acknowledged within `deadline` seconds.
         """
-        spans = [self._start_span(outgoing) for outgoing in batch]
-        raw = [_with_trace(outgoing.record, span) for outgoing, span in zip(batch, spans, strict=True)]
+        contexts = [context_from(outgoing.carrier) for outgoing in batch]
+        spans = [self._start_span(outgoing, context) for outgoing, context in zip(batch, contexts, strict=True)]
+        raw = [
+            _with_trace(outgoing.record, set_span_in_context(span, context))
+            for outgoing, span, context in zip(batch, spans, contexts, strict=True)
+        ]
         try:
             outcomes = await self.publish_raw(raw, deadline)
         except BrokerUnavailable as error:
@@ -164,12 +169,12 @@ class Publisher:
             return refusal
         return None
 
-    def _start_span(self, outgoing: Outgoing) -> Span:
+    def _start_span(self, outgoing: Outgoing, context: Context) -> Span:
         record = outgoing.record
         headers = dict(record.headers)
         return self._tracer.start_span(
             f"publish {record.topic}",
-            context=context_from(outgoing.carrier),
+            context=context,
             kind=SpanKind.PRODUCER,
             attributes={
                 names.MESSAGING_SYSTEM: "kafka",
@@ -214,10 +219,9 @@ async def _stop(producer: AIOKafkaProducer) -> None:
             await producer.client.close()
 
 
-def _with_trace(record: Record, span: Span) -> RawRecord:
+def _with_trace(record: Record, context: Context) -> RawRecord:
     """Return the record with the one `traceparent` that it carries: that of its publish span."""
-    with use_span(span):
-        headers = (*record.headers, *current_carrier().items())
+    headers = (*record.headers, *carrier_of(context).items())
     encoded = tuple((name, text.encode()) for name, text in headers)
     return RawRecord(record.topic, record.key, record.value, encoded)
 

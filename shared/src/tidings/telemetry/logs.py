@@ -17,7 +17,7 @@ from tidings.telemetry.propagation import current_span_context
 current_service: ContextVar[str] = ContextVar("current_service", default="tidings")
 """The service that the running code belongs to; set where a service's tasks and requests begin."""
 
-QUIET = ("aiokafka", "opentelemetry.trace.span")
+QUIET = ("aiokafka", "opentelemetry.trace.span", "opentelemetry.baggage.propagation")
 """Libraries that say what our own lines say better, or repeat what a stranger sent (a malformed `tracestate`)."""
 
 FIELDS = "{asctime}{levelname}{name}{message}{service}{trace_id}{span_id}"

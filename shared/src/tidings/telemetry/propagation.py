@@ -1,17 +1,20 @@
 """Trace propagation: the W3C trace context as a small mapping that an outbox row or a Kafka record carries.
 
-Only OpenTelemetry's API is needed. Source: W3C Trace Context level 1.
+Only OpenTelemetry's API is needed. Sources: W3C Trace Context level 1, W3C Baggage.
 """
 
 from collections.abc import Iterable, Mapping
 
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.trace import SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
+BAGGAGE = "baggage"
 
 
 class StrictTraceContext(TraceContextTextMapPropagator):
@@ -29,19 +32,39 @@ class StrictTraceContext(TraceContextTextMapPropagator):
         return super().extract(carrier, context, getter)
 
 
-_propagator = StrictTraceContext()
+class WholeBaggage(W3CBaggagePropagator):
+    """The W3C baggage of all `baggage` headers together; what is over the limits (8192 bytes, 180 members) is dropped.
+
+    The SDK's own reads the first header only, where the recommendation has them combined (section 3.1).
+    """
+
+    def extract(
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
+    ) -> Context:
+        """Return `context` with the carrier's baggage in it."""
+        combined = ",".join(getter.get(carrier, BAGGAGE) or ())
+        return super().extract({BAGGAGE: combined}, context)
+
+
+PROPAGATOR = CompositePropagator([StrictTraceContext(), WholeBaggage()])
+"""What a context travels by: over HTTP, in the outbox, and in the headers of records."""
 
 
 def current_carrier() -> dict[str, str]:
-    """Return `traceparent` (and `tracestate`) of the current span; empty when there is none."""
+    """Return `traceparent`, `tracestate` and `baggage` of the current context, as far as there are any."""
+    return carrier_of(None)
+
+
+def carrier_of(context: Context | None) -> dict[str, str]:
+    """Return `traceparent`, `tracestate` and `baggage` of `context`, or of the current one when it is `None`."""
     carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
+    PROPAGATOR.inject(carrier, context)
     return carrier
 
 
 def context_from(carrier: Mapping[str, str]) -> Context:
     """Return the context that `carrier` describes; a malformed one gives an empty context."""
-    return _propagator.extract(carrier, context=Context())
+    return PROPAGATOR.extract(carrier, context=Context())
 
 
 def carrier_from_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
@@ -49,16 +72,13 @@ def carrier_from_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[st
 
     Of a record with two `traceparent` headers neither can be believed: it starts a new trace.
     """
-    found: dict[str, list[str]] = {TRACEPARENT: [], TRACESTATE: []}
+    found: dict[str, list[str]] = {TRACEPARENT: [], TRACESTATE: [], BAGGAGE: []}
     for name, raw in headers:
         if name in found and raw is not None:
             found[name].append(raw.decode("ascii", errors="replace"))
     if len(found[TRACEPARENT]) != 1:
         return {}
-    carrier = {TRACEPARENT: found[TRACEPARENT][0]}
-    if found[TRACESTATE]:
-        carrier[TRACESTATE] = ",".join(found[TRACESTATE])
-    return carrier
+    return {name: ",".join(texts) for name, texts in found.items() if texts}
 
 
 def current_span_context() -> SpanContext | None:

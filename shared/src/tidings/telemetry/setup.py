@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Tracer
 
 from tidings.telemetry.names import SERVICE_NAME
-from tidings.telemetry.propagation import StrictTraceContext
+from tidings.telemetry.propagation import PROPAGATOR
 
 EXPORT_TIMEOUT = 2.0
 """Seconds that one export may take: a dead collector must not hold anything up."""
@@ -47,7 +47,7 @@ class Telemetry:
         metric_readers: Sequence[MetricReader] = (),
     ) -> None:
         self.service = service
-        set_global_textmap(StrictTraceContext())  # what the HTTP instrumentation reads requests with
+        set_global_textmap(PROPAGATOR)  # what the HTTP instrumentation reads requests with
         resource = Resource.create({SERVICE_NAME: service})
         readers = list(metric_readers)
         if otlp_endpoint:
