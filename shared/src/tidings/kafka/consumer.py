@@ -24,6 +24,7 @@ from aiokafka.errors import (
 from tidings.kafka.dead_letters import Ceiling, DeadLetters, Poison
 from tidings.kafka.loops import end
 from tidings.kafka.publisher import BrokerUnavailable
+from tidings.kafka.rebalance import HandOver
 from tidings.kafka.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ class RetryLater(Exception):
     """The handler could not store the batch now; it is handed over again, in order, until it can."""
 
 
-class Stopping(Exception):
-    """The service stops before the batch in hand was done."""
+class LetGo(Exception):
+    """The batch in hand is given up unstored: the service stops, or its partitions go to another member."""
 
 
 class Consumer:
@@ -84,16 +85,18 @@ class Consumer:
         self._ceiling = ceiling
         self._unreadable: list[Poison] = []
         self._stopping = asyncio.Event()
-        self._connected = False
+        self._member: AIOKafkaConsumer[Any, Any] | None = None
+        self._hand_over = HandOver()
         self.drained = not settings.drain_at_stop
         """Whether a stop left nothing unread behind; always true where the broker keeps what was not read."""
         self._careful: frozenset[TopicPartition] | None = None
         self._calm_at = math.inf
 
     async def check(self) -> None:
-        """Raise when the consumer is not connected to its group."""
-        if not self._connected:
+        """Raise when the consumer is not a member of its group, or its brokers do not answer."""
+        if self._member is None:
             raise ConnectionError(f"not connected to Kafka at {self._settings.bootstrap_servers}")
+        await self._member.end_offsets(self._member.assignment())
 
     async def run(self) -> None:
         """Read until `stop`; connects again whenever the connection is lost."""
@@ -101,8 +104,9 @@ class Consumer:
         while not self._stopping.is_set():
             consumer = self._new_consumer()
             try:
+                consumer.subscribe(self._topics, listener=self._hand_over)
                 await consumer.start()
-                self._connected, failures = True, 0
+                self._member, failures = consumer, 0
                 while not self._stopping.is_set():
                     await self._read_once(consumer)
                 while self._settings.drain_at_stop and await self._read_once(consumer):
@@ -111,9 +115,9 @@ class Consumer:
             except (KafkaError, OSError) as error:
                 logger.warning("connection to Kafka lost: %r", error)
             finally:
-                self._connected = False
+                self._member = None
                 await _stop(consumer)
-            await self._pause(failures)
+            await self._rest(failures)
             failures += 1
 
     async def stop(self, task: "asyncio.Task[None]", deadline: float) -> None:
@@ -124,25 +128,30 @@ class Consumer:
 
     def _new_consumer(self) -> "AIOKafkaConsumer[bytes | None, bytes | None]":
         return AIOKafkaConsumer(
-            *self._topics,
             **self._settings.client_options(),
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=self._settings.fetch_max_wait_ms,
             metadata_max_age_ms=5_000,
+            heartbeat_interval_ms=1_000,  # a member hears of a rebalance by its heartbeat
         )
 
     async def _read_once(self, consumer: "AIOKafkaConsumer[Any, Any]") -> bool:
         """Read, store and commit one batch; `False` when there was none or it could not be stored."""
         batches = await self._batches(consumer)
         records = [record for batch in batches.values() for record in batch]
-        if not (records or self._unreadable) or not await self._settled(records):
+        unreadable, self._unreadable = self._unreadable, []
+        if not (records or unreadable):
             return False
-        offsets = {tp: batch[-1].offset + 1 for tp, batch in batches.items() if batch}
-        offsets |= {TopicPartition(poison.topic, poison.partition): poison.offset + 1 for poison in self._unreadable}
-        self._unreadable = []
-        await self._commit(consumer, offsets)
+        with self._hand_over.batch_in_hand():
+            try:
+                await self._settle(consumer, records, unreadable)
+            except LetGo:
+                return False
+            offsets = {tp: batch[-1].offset + 1 for tp, batch in batches.items() if batch}
+            offsets |= {TopicPartition(poison.topic, poison.partition): poison.offset + 1 for poison in unreadable}
+            await self._commit(consumer, offsets)
         return True
 
     async def _batches(self, consumer: "AIOKafkaConsumer[Any, Any]") -> Batches:
@@ -186,35 +195,42 @@ class Consumer:
             await asyncio.sleep(CAREFUL_POLL_SECONDS)
         return batches
 
-    async def _settled(self, records: Records) -> bool:
+    async def _settle(
+        self, consumer: "AIOKafkaConsumer[Any, Any]", records: Records, unreadable: Sequence[Poison]
+    ) -> None:
         """Store what can be stored and park the rest, again and again until it is done.
 
-        Returns:
-            `False` when the service stops before that.
-
         Raises:
+            LetGo: it is not done, and another member, or this one after its restart, reads the batch again.
             TooMuchPoison: there is more to park than the ceiling allows; nothing of this batch is parked or committed.
         """
-        try:
-            poisons = [*await self._insist(lambda: self._handle(records)), *self._unreadable]
-            self._ceiling.count(time.monotonic(), len(records) + len(self._unreadable), len(poisons))
-            await self._insist(lambda: self._dead_letters.park(poisons))
-        except Stopping:
-            return False
-        return True
+        unstorable, attempts = await self._insist(consumer, lambda: self._handle(records))
+        poisons = [*unstorable, *unreadable]
+        self._ceiling.count(time.monotonic(), len(records) + len(unreadable), len(poisons))
+        await self._insist(consumer, lambda: self._dead_letters.park(poisons, attempts))
 
-    async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Repeat `step` until what it needs is there; raise `Stopping` when the service stops before that."""
-        failures = 0
-        while True:
-            try:
-                return await step()
-            except (RetryLater, BrokerUnavailable) as error:
-                logger.warning("storing waits: %s", error)
-                stopping = await self._pause(failures)
-                if stopping and not self._settings.drain_at_stop:
-                    raise Stopping from error
-                failures += 1
+    async def _insist(self, consumer: "AIOKafkaConsumer[Any, Any]", step: Callable[[], Awaitable[T]]) -> tuple[T, int]:
+        """Repeat `step` until what it needs is there; return what it gives, and how often it was tried.
+
+        Its partitions are paused meanwhile, and an empty poll between the attempts keeps this a live member.
+        """
+        attempts = 0
+        try:
+            while True:
+                attempts += 1
+                try:
+                    return await step(), attempts
+                except (RetryLater, BrokerUnavailable) as error:
+                    logger.warning("storing waits: %s", error)
+                    consumer.pause(*consumer.assignment())
+                    await self._rest(attempts - 1)
+                    if self._hand_over.wanted.is_set() or (
+                        self._stopping.is_set() and not self._settings.drain_at_stop
+                    ):
+                        raise LetGo from error
+                    await consumer.getmany()
+        finally:
+            consumer.resume(*consumer.assignment())
 
     async def _commit(self, consumer: "AIOKafkaConsumer[Any, Any]", offsets: dict[TopicPartition, int]) -> None:
         """Commit what is stored; a commit that fails costs a second reading, nothing else."""
@@ -224,15 +240,16 @@ class Consumer:
         except (CommitFailedError, IllegalStateError, TimeoutError) as error:
             logger.warning("offsets not committed: %r", error)
 
-    async def _pause(self, failures: int) -> bool:
-        """Wait before the next attempt; `True` when the service stops meanwhile."""
+    async def _rest(self, failures: int) -> None:
+        """Wait before the next attempt, unless the service stops or a rebalance begins meanwhile."""
         seconds = BACKOFF[min(failures, len(BACKOFF) - 1)]
         if self._stopping.is_set():
             await asyncio.sleep(BACKOFF[0])  # draining: the deadline of `stop` ends it
-            return True
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        return self._stopping.is_set()
+            return
+        signals = [asyncio.ensure_future(event.wait()) for event in (self._stopping, self._hand_over.wanted)]
+        await asyncio.wait(signals, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for signal in signals:
+            signal.cancel()
 
 
 def _raise_unless_unreadable(error: Exception) -> None:

@@ -50,15 +50,19 @@ class DeadLetters:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
 
-    async def park(self, poisons: Sequence[Poison]) -> None:
+    async def park(self, poisons: Sequence[Poison], attempts: int) -> None:
         """Write every poison to `<topic>.dlq`, and return when the broker has them all.
+
+        Args:
+            poisons: what can never be stored.
+            attempts: how often their batch was handed to the store.
 
         Raises:
             BrokerUnavailable: not all are parked; none of them may be committed.
         """
         if not poisons:
             return
-        refusals = await self._publisher.publish_raw([_letter(poison) for poison in poisons])
+        refusals = await self._publisher.publish_raw([_letter(poison, attempts) for poison in poisons])
         for refusal in refusals:
             if refusal:
                 raise BrokerUnavailable(f"a dead letter was not accepted: {refusal!r}") from refusal
@@ -101,13 +105,13 @@ class Ceiling:
             raise TooMuchPoison(f"{all_poisons} of {all_records} records in the last minute are no events")
 
 
-def _letter(poison: Poison) -> RawRecord:
+def _letter(poison: Poison, attempts: int) -> RawRecord:
     about = {
         "cause": poison.cause,
         "topic": poison.topic,
         "partition": str(poison.partition),
         "offset": str(poison.offset),
-        "attempts": "1",
+        "attempts": str(attempts),
         "at": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
     record = poison.record
