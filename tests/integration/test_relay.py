@@ -11,6 +11,8 @@ from uuid import UUID
 import pytest
 from opentelemetry.context import attach, detach
 from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -250,6 +252,32 @@ async def test_a_refused_row_is_parked_and_holds_back_its_own_key_only(bench: Be
     await bench.until_empty()
     await bench.relay.stop(running, 2)
     assert sorted(await published(bench.kafka, keys([large]))) == [str(large).encode()] * 2
+
+
+async def test_what_waits_and_what_is_parked_shows_in_metrics(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.outbox.backlog.LOOK_SECONDS", 0.0)
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
+    nowhere = Publisher(KafkaSettings(bootstrap_servers="127.0.0.1:9"), SILENT, "test-relay")
+    relay = Relay(bench.database, bench.outbox.table, nowhere, meter)
+    await bench.record(uuid7(), uuid7(), uuid7())
+    await command(bench, "park", (await command(bench, "list")).split()[0])
+
+    def figures() -> dict[str, float]:
+        data = reader.get_metrics_data()
+        assert data
+        metrics = data.resource_metrics[0].scope_metrics[0].metrics
+        return {metric.name: metric.data.data_points[0].value for metric in metrics}  # type: ignore[union-attr]
+
+    running = asyncio.create_task(relay.run())
+    for _ in range(100):
+        if (found := figures())["tidings.outbox.unsent"]:
+            break
+        await asyncio.sleep(0.05)
+    assert (found["tidings.outbox.unsent"], found["tidings.outbox.parked"]) == (2, 1)
+    age = found["tidings.outbox.oldest_age"]
+    assert 0 < age < figures()["tidings.outbox.oldest_age"]  # it grows
+    await relay.stop(running, 0.1)
 
 
 async def test_an_operator_sees_parks_and_retries_rows(bench: Bench) -> None:

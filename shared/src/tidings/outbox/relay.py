@@ -22,6 +22,7 @@ from tidings.database.transactions import Database, DatabaseUnavailable, Transac
 from tidings.events import Record
 from tidings.kafka.loops import end
 from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher, is_refusal
+from tidings.outbox.backlog import BacklogGauges
 from tidings.outbox.lease import Lease
 from tidings.telemetry import names
 
@@ -49,7 +50,7 @@ class Relay:
         self._publisher = publisher
         self._lease = Lease(database, table.metadata)
         self._published = meter.create_counter(names.METRIC_OUTBOX_PUBLISHED, unit="{event}")
-        self._parked = meter.create_counter(names.METRIC_OUTBOX_PARKED, unit="{event}")
+        self._gauges = BacklogGauges(database, table, meter)
         self._work = asyncio.Event()
         self._stopping = asyncio.Event()
         self.last_error: str | None = "not connected to Kafka yet"
@@ -70,10 +71,11 @@ class Relay:
         while True:
             self._work.clear()
             try:
+                await self._gauges.look()
                 await self._publisher.connect()
                 self.last_error = None
                 while await self._lease.hold() and await self._publish_oldest():
-                    pass
+                    await self._gauges.look()
                 failures = 0
             except (BrokerUnavailable, DatabaseUnavailable) as error:
                 if isinstance(error, BrokerUnavailable):
@@ -127,7 +129,6 @@ class Relay:
 
         await self._database.run_in_transaction(settle)
         self._published.add(len(acknowledged))
-        self._parked.add(len(refused))
         for position, reason in refused.items():
             logger.error("outbox row %d is parked, Kafka refuses it: %r", position, reason)
         if len(acknowledged) + len(refused) < len(rows):
