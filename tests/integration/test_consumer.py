@@ -83,7 +83,7 @@ def consumer_of(
     letters_to: KafkaSettings | None = None,
 ) -> Consumer:
     publisher = Publisher(letters_to or settings, NoOpTracerProvider().get_tracer("test"), "test-dead-letters")
-    return Consumer(settings, [topic], group, handle, DeadLetters(publisher), ceiling or Ceiling(0.5, 1000))
+    return Consumer(settings, [topic], group, handle, DeadLetters(publisher, group), ceiling or Ceiling(0.5, 1000))
 
 
 async def consume(settings: KafkaSettings, topic: str, group: str, store: Store, count: int) -> None:
@@ -192,8 +192,27 @@ async def test_poison_is_parked_untouched_with_its_cause_and_coordinates(setting
     assert (headers["ce_id"], headers["odd"]) == (b"one", b"\xff")
     assert headers["tidings_dlq_cause"] == b"says so"
     assert headers["tidings_dlq_topic"] == topic.encode()
+    assert (headers["tidings_dlq_group"], headers["tidings_dlq_attempts"]) == (b"poisoned", b"1")
     assert [dict(letter.headers)["tidings_dlq_offset"] for letter in found] == [b"100", b"102"]
     assert await committed(settings, topic, "poisoned") == 103
+
+
+async def test_a_dead_letter_says_how_often_its_batch_was_tried(settings: KafkaSettings, topic: str) -> None:
+    await send(settings, topic, b"poison")
+    tries: list[int] = []
+
+    async def away_twice(records: Records) -> list[Poison]:
+        poisons = [Poison.of(record, "says so") for record in records if record.value == b"poison"]
+        if poisons and len(tries) < 2:
+            tries.append(1)
+            raise RetryLater("away")
+        return poisons
+
+    consumer = consumer_of(settings, topic, "tried", away_twice)
+    running = asyncio.create_task(consumer.run())
+    (letter,) = await letters(settings, topic, 1)
+    await consumer.stop(running, 3)
+    assert dict(letter.headers)["tidings_dlq_attempts"] == b"3"
 
 
 async def test_poison_that_cannot_be_parked_is_not_committed(settings: KafkaSettings, topic: str) -> None:
@@ -216,6 +235,21 @@ async def test_too_much_poison_ends_the_loop_and_parks_none_of_it(settings: Kafk
     with pytest.raises(TooMuchPoison, match=r"of .* records in the last minute are no events"):
         await asyncio.wait_for(consumer.run(), 20)
     assert await committed(settings, topic, "flooded") == 0
+
+
+@pytest.mark.parametrize("backends", [pytest.param("real", marks=pytest.mark.real)], indirect=True)
+async def test_what_a_producers_transaction_took_back_is_not_stored(settings: KafkaSettings, topic: str) -> None:
+    """The embedded broker knows no transactions."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, transactional_id=uuid7().hex)
+    await producer.start()
+    for value, keep in ((b"taken back", False), (b"kept", True)):
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, value, key=b"k")
+        await (producer.commit_transaction() if keep else producer.abort_transaction())
+    await producer.stop()
+    store = Store()
+    await consume(settings, topic, "transactions", store, 101)
+    assert store.values == [*EXPECTED, b"kept"]
 
 
 async def test_with_draining_everything_there_is_read_before_it_stops(settings: KafkaSettings, topic: str) -> None:

@@ -88,7 +88,7 @@ class Members:
     async def join(self) -> Consumer:
         """Start one more, and wait until it is a member."""
         publisher = Publisher(self._settings, NoOpTracerProvider().get_tracer("test"), "test-dead-letters")
-        letters = DeadLetters(publisher)
+        letters = DeadLetters(publisher, "members")
         member = Consumer(self._settings, [self._topic], "members", self._store.handle, letters, Ceiling(0.5, 1000))
         self.running[member] = asyncio.create_task(member.run())
         for _ in range(400):

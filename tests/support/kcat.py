@@ -12,11 +12,14 @@ def produce(
     key: str = "k",
     tombstone: bool = False,
     header_key: bytes | None = None,
+    partition: int | None = None,
 ) -> None:
     """Write one record and wait for its acknowledgement."""
     command: list[str | bytes] = ["kcat", "-P", "-b", bootstrap, "-t", topic, "-X", "acks=all", "-q"]
     for name, text in headers.items():
         command += ["-H", f"{name}={text}"]
+    if partition is not None:
+        command += ["-p", str(partition)]
     if header_key:
         command += ["-H", header_key + b"=x"]
     if tombstone:  # kcat makes a null value only of a line that has a key of its own

@@ -46,11 +46,10 @@ def create_app(settings: LogSettings) -> FastAPI:
             parts = Parts(stack, telemetry)
             database = parts.database(settings.database, PACKAGE)
             ingest = Ingest(database, telemetry.tracer, telemetry.meter)
-            dead_letters = DeadLetters(Publisher(settings.kafka, telemetry.tracer, f"{SERVICE}-dead-letters"))
+            group = settings.consumer.group
+            dead_letters = DeadLetters(Publisher(settings.kafka, telemetry.tracer, f"{SERVICE}-dead-letters"), group)
             ceiling = Ceiling(settings.consumer.max_poison_share, settings.consumer.min_poison)
-            consumer = Consumer(
-                settings.kafka, list(REGISTRY), settings.consumer.group, ingest.store, dead_letters, ceiling
-            )
+            consumer = Consumer(settings.kafka, list(REGISTRY), group, ingest.store, dead_letters, ceiling)
             parts.health.checks["kafka"] = Check(consumer.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", only_to_start=True)
             parts.background("consumer", consumer.run, consumer.stop, CONSUMER_DEADLINE)
             yield State(

@@ -132,6 +132,7 @@ class Consumer:
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",
             fetch_max_wait_ms=self._settings.fetch_max_wait_ms,
             metadata_max_age_ms=5_000,
             heartbeat_interval_ms=1_000,  # a member hears of a rebalance by its heartbeat

@@ -45,10 +45,12 @@ class DeadLetters:
 
     Args:
         publisher: writes to the dead-letter topics.
+        group: the consumer group that could not store them; several may share a dead-letter topic.
     """
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publisher, group: str) -> None:
         self._publisher = publisher
+        self._group = group
 
     async def park(self, poisons: Sequence[Poison], attempts: int) -> None:
         """Write every poison to `<topic>.dlq`, and return when the broker has them all.
@@ -62,7 +64,7 @@ class DeadLetters:
         """
         if not poisons:
             return
-        refusals = await self._publisher.publish_raw([_letter(poison, attempts) for poison in poisons])
+        refusals = await self._publisher.publish_raw([_letter(poison, self._group, attempts) for poison in poisons])
         for refusal in refusals:
             if refusal:
                 raise BrokerUnavailable(f"a dead letter was not accepted: {refusal!r}") from refusal
@@ -105,12 +107,13 @@ class Ceiling:
             raise TooMuchPoison(f"{all_poisons} of {all_records} records in the last minute are no events")
 
 
-def _letter(poison: Poison, attempts: int) -> RawRecord:
+def _letter(poison: Poison, group: str, attempts: int) -> RawRecord:
     about = {
         "cause": poison.cause,
         "topic": poison.topic,
         "partition": str(poison.partition),
         "offset": str(poison.offset),
+        "group": group,
         "attempts": str(attempts),
         "at": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
