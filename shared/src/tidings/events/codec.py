@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tidings.events.catalogue import CATALOGUE
 from tidings.events.envelope import Event, EventData
+from tidings.events.redaction import redact_json
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
@@ -35,22 +36,23 @@ class Undecodable(ValueError):
 
 
 def encode(event: Event[EventData]) -> Record:
-    """Return the record of `event`: attributes as `ce_` headers, data as JSON."""
+    """Return the record of `event`: attributes as `ce_` headers, data as JSON; no secret is in either."""
+    data, value = _redacted(event.data)
     headers = {
         "ce_specversion": SPEC_VERSION,
         "ce_id": str(event.id),
         "ce_source": event.source,
-        "ce_type": event.data.type(),
+        "ce_type": data.type(),
         "ce_time": event.time.astimezone(UTC).isoformat(timespec="microseconds"),
-        "ce_partitionkey": event.data.key(),
+        "ce_partitionkey": data.key(),
         "content-type": CONTENT_TYPE,
     }
     if event.sequence is not None:
         headers["ce_sequence"] = str(event.sequence)
     return Record(
-        topic=event.data.topic,
-        key=event.data.key().encode(),
-        value=event.data.model_dump_json().encode(),
+        topic=data.topic,
+        key=data.key().encode(),
+        value=value,
         headers=tuple(headers.items()),
     )
 
@@ -79,6 +81,12 @@ def decode(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> 
         )
     except ValidationError as error:
         raise Undecodable(_reasons(error)) from None
+
+
+def _redacted(data: EventData) -> tuple[EventData, bytes]:
+    """Return data without its secrets, which its key must not have either, and its JSON."""
+    value, violations = redact_json(data.model_dump_json().encode())
+    return (type(data).model_validate_json(value) if violations else data), value
 
 
 def _attributes(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
