@@ -1,5 +1,6 @@
 """Secrets: a password and a token that went through the whole system are found nowhere afterwards."""
 
+import secrets
 from collections.abc import Iterator
 
 import httpx
@@ -31,13 +32,20 @@ def test_no_secret_is_left_in_logs_spans_or_the_log(http: httpx.Client, system: 
     me = {"Authorization": f"Bearer {token}"}
     trace_id = http.post("/api/messages", json={"message": "hello"}, headers=me).json()["trace_id"]
     http.get("/api/me", headers={"Authorization": f"Bearer {token}x"})
+    careless_trace = secrets.token_hex(16)
+    careless = {"Cookie": f"session={CANARY}", "baggage": f"who=Bearer%20{CANARY}", "tracestate": f"token={CANARY}"}
+    careless |= {"traceparent": f"00-{careless_trace}-00f067aa0ba902b7-01"}
+    for path in ("/api/messages", "/api/nowhere"):
+        http.get(f"{path}?limit=1&access_token={CANARY}", headers=me | careless)
     collector.wait_for(trace_id, lambda spans: any(span.name == "store entry" for span in spans))
+    collector.wait_for(careless_trace, lambda spans: sum(span.name == "store entry" for span in spans) == 2)
     collector.wait_for(answer.headers["x-trace-id"], lambda spans: any(span.name == "log in" for span in spans))
     eventually(lambda: http.get("/api/logs", headers=me).json()["items"], lambda items: len(items) >= 3)
 
     spans = b"".join(collector.raw)
     assert username.encode() in b"".join(bytes(http.get("/api/logs", headers=me).content).splitlines())
     signature = token.rsplit(".", 1)[1]
+    assert b"limit=1&access_token=[redacted]" in spans
     for secret in (CANARY, signature):
         assert secret not in system.output()
         assert secret.encode() not in spans

@@ -92,3 +92,22 @@ def test_configuring_twice_writes_each_line_once(stream: io.StringIO) -> None:
     configure_logging("DEBUG", stream)
     LOGGER.debug("once")
     assert [line["message"] for line in lines(stream)] == ["once"]
+
+
+def test_no_part_of_a_line_has_a_secret(stream: io.StringIO) -> None:
+    canary = "canary-4711"
+    try:
+        raise RuntimeError(f"no connection to mysql://tidings:{canary}@db/x\nCookie: session={canary}; b={canary}")
+    except RuntimeError:
+        LOGGER.exception(
+            "password=%s for %s",
+            canary,
+            "mina",
+            extra={"headers": {"Authorization": canary, "x": [f"Bearer {canary}"]}, "who": "mina"},
+        )
+    assert "canary" not in stream.getvalue()
+    (line,) = lines(stream)
+    assert line["message"] == "password=[redacted]"
+    assert line["headers"] == {"Authorization": "[redacted]", "x": ["[redacted]"]}
+    assert line["who"] == "mina"
+    assert "mysql://[redacted]@db/x" in line["exc_info"]

@@ -153,3 +153,14 @@ def test_baggage_goes_on_from_all_its_headers_within_its_limits() -> None:
 )
 def test_no_headers_whatever_raise(headers: list[tuple[str, bytes | None]]) -> None:
     context_from(carrier_from_headers(headers))
+
+
+def test_what_travels_with_a_trace_has_no_secret() -> None:
+    given = {
+        "traceparent": [PARENT],
+        "tracestate": ["a=1,token=canary", "b=2"],
+        "baggage": ["tenant=7,session=Bearer%20canary", "access_token=canary;ttl=1,c=4111-1111-1111-1111,d=4"],
+    }
+    carrier: dict[str, str] = {}
+    PROPAGATOR.inject(carrier, PROPAGATOR.extract(given, Context()))
+    assert carrier == {"traceparent": PARENT, "tracestate": "a=1,b=2", "baggage": "tenant=7,d=4"}

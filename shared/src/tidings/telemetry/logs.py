@@ -1,7 +1,7 @@
 """Logging: one JSON object a line on standard error, with service, trace id and span id wherever there are any.
 
 The context comes from `contextvars`, so a line written at start-up, in a task or in the consumer is as good as one
-written in a request.
+written in a request. Secrets are redacted in all of a line: message, exception and extra fields.
 """
 
 import logging
@@ -10,8 +10,10 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
+from pythonjsonlogger.core import LogData
 from pythonjsonlogger.json import JsonFormatter
 
+from tidings.events.redaction import redact_json, redact_text
 from tidings.telemetry.propagation import current_span_context
 
 current_service: ContextVar[str] = ContextVar("current_service", default="tidings")
@@ -26,6 +28,13 @@ FIELDS = "{asctime}{levelname}{name}{message}{service}{trace_id}{span_id}"
 class _Lines(JsonFormatter):
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # logging's name
         return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+
+    def jsonify_log_record(self, log_data: LogData) -> str:  # the formatter's name for the last step
+        line = super().jsonify_log_record(log_data)
+        try:
+            return redact_json(line.encode(errors="replace"), redact_text)[0].decode()
+        except ValueError:  # nested deeper than JSON is read here
+            return redact_text(line)
 
 
 class _Context(logging.Filter):

@@ -4,6 +4,7 @@ Only OpenTelemetry's API is needed. Sources: W3C Trace Context level 1, W3C Bagg
 """
 
 from collections.abc import Iterable, Mapping
+from urllib.parse import unquote
 
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
@@ -11,6 +12,8 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.trace import SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from tidings.events.redaction import REDACTED, redact_value
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
@@ -27,9 +30,10 @@ class StrictTraceContext(TraceContextTextMapPropagator):
         self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> Context:
         """Return `context` with the carrier's span in it, or as it was."""
-        if len(getter.get(carrier, TRACEPARENT) or ()) > 1:
+        parents = getter.get(carrier, TRACEPARENT) or []
+        if len(parents) != 1:
             return context if context is not None else Context()
-        return super().extract(carrier, context, getter)
+        return super().extract({TRACEPARENT: parents[0], TRACESTATE: _members(carrier, TRACESTATE, getter)}, context)
 
 
 class WholeBaggage(W3CBaggagePropagator):
@@ -42,8 +46,13 @@ class WholeBaggage(W3CBaggagePropagator):
         self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> Context:
         """Return `context` with the carrier's baggage in it."""
-        combined = ",".join(getter.get(carrier, BAGGAGE) or ())
-        return super().extract({BAGGAGE: combined}, context)
+        return super().extract({BAGGAGE: _members(carrier, BAGGAGE, getter)}, context)
+
+
+def _members(carrier: CarrierT, name: str, getter: Getter[CarrierT]) -> str:
+    """Return all headers `name` as one list, without the members that hold a secret: they would go far."""
+    members = ",".join(getter.get(carrier, name) or ()).split(",")
+    return ",".join(member for member in members if redact_value(unquote(member)) != REDACTED)
 
 
 PROPAGATOR = CompositePropagator([StrictTraceContext(), WholeBaggage()])

@@ -21,6 +21,7 @@ from opentelemetry.trace import Tracer
 
 from tidings.telemetry.names import SERVICE_NAME
 from tidings.telemetry.propagation import PROPAGATOR
+from tidings.telemetry.spans import RedactingExporter
 
 EXPORT_TIMEOUT = 2.0
 """Seconds that one export may take: a dead collector must not hold anything up."""
@@ -57,7 +58,7 @@ class Telemetry:
             readers.append(PeriodicExportingMetricReader(metric_exporter))
         self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         if span_exporter:
-            self.tracer_provider.add_span_processor(BatchSpanProcessor(span_exporter))
+            self.tracer_provider.add_span_processor(BatchSpanProcessor(RedactingExporter(span_exporter)))
         self.meter_provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
         self.tracer: Tracer = self.tracer_provider.get_tracer("tidings")
         self.meter: Meter = self.meter_provider.get_meter("tidings")
