@@ -14,12 +14,14 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Tracer, get_c
 from tidings.database.statements import insert_new
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import Event, EventData, Undecodable, decode
+from tidings.events.redaction import redact_json, redact_value
 from tidings.kafka.consumer import Records, RetryLater
 from tidings.kafka.dead_letters import Poison
 from tidings.telemetry import names
 from tidings.telemetry.propagation import carrier_from_headers, context_from
 from tidings_log_consumer.entries import entry_of
 from tidings_log_consumer.tables import entries
+from tidings_log_consumer.violations import Violations
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +31,13 @@ STORE_DEADLINE = 10.0
 
 @dataclass(frozen=True)
 class Received:
-    """A record that is an event, and the trace context it came with."""
+    """A record that is an event, without its secrets, and the trace context it came with."""
 
     record: "ConsumerRecord[Any, Any]"
     event: Event[EventData]
     context: Context
+    violations: int
+    """How many secrets it had."""
 
     def publisher(self) -> SpanContext | None:
         """Return the span that published the record, if it names one."""
@@ -47,7 +51,7 @@ class Ingest:
     Args:
         database: of the log consumer.
         tracer: makes the batch's span and each record's.
-        meter: counts rejected records by topic.
+        meter: counts rejected records by topic, and redacted values by source.
     """
 
     def __init__(self, database: Database, tracer: Tracer, meter: Meter) -> None:
@@ -55,8 +59,9 @@ class Ingest:
         self._tracer = tracer
         self._insert = insert_new(entries, database.dialect)
         self._rejected_counter = meter.create_counter(names.METRIC_EVENTS_REJECTED, unit="{event}")
+        self._violations = Violations(meter)
         self.counts: Counter[str] = Counter()
-        """`stored` and `rejected`, since start."""
+        """`stored`, `rejected` and `redacted` (values), since start."""
 
     async def store(self, records: Records) -> Sequence[Poison]:
         """Store every event among `records`, and return the records that are none.
@@ -81,6 +86,7 @@ class Ingest:
                 for span in reversed(spans):
                     span.end()
         self.counts["stored"] += len(received)
+        self.counts["redacted"] += self._violations.count((one.event.source, one.violations) for one in received)
 
     async def _write(self, rows: Sequence[dict[str, Any]]) -> None:
         async def write(transaction: Transaction) -> None:
@@ -93,7 +99,8 @@ class Ingest:
 
     def _decoded(self, record: "ConsumerRecord[Any, Any]") -> Received | Poison:
         try:
-            event = decode(record.value, record.headers)
+            value, violations = _redacted(record.value)
+            event = decode(value, record.headers)
             if event.data.topic != record.topic:
                 raise Undecodable(f"events of this type belong into {event.data.topic}")
         except Undecodable as error:
@@ -101,7 +108,10 @@ class Ingest:
             self._rejected_counter.add(1, {names.MESSAGING_DESTINATION: record.topic})
             logger.warning("%s[%d]@%d is no event: %s", record.topic, record.partition, record.offset, error)
             return Poison.of(record, str(error))
-        return Received(record, event, context_from(carrier_from_headers(record.headers)))
+        source = redact_value(event.source)
+        violations += source != event.source
+        event = event.model_copy(update={"source": source})
+        return Received(record, event, context_from(carrier_from_headers(record.headers)), violations)
 
     def _start_spans(self, received: Received, batch: Span) -> tuple[Span, Span]:
         """Start the record's process span, and in it the span of storing it."""
@@ -123,3 +133,11 @@ class Ingest:
             },
         )
         return process, self._tracer.start_span(names.SPAN_STORE, context=set_span_in_context(process))
+
+
+def _redacted(value: bytes | None) -> tuple[bytes | None, int]:
+    """Return a record's value without its secrets, and how many it had, also in fields that are not read."""
+    try:
+        return redact_json(value) if value else (value, 0)
+    except ValueError:
+        raise Undecodable("value: json_invalid") from None

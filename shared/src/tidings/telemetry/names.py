@@ -30,6 +30,8 @@ SPAN_INGEST = "ingest batch"
 SPAN_STORE = "store entry"
 
 METRIC_EVENTS_DROPPED = "tidings.events.dropped"
+METRIC_EVENTS_REDACTED = "tidings.events.redacted"
+"""Secrets that were in events, by their source, when they were to be stored."""
 METRIC_EVENTS_REJECTED = "tidings.events.rejected"
 """Records that are no event Tidings knows."""
 METRIC_OUTBOX_OLDEST_AGE = "tidings.outbox.oldest_age"
