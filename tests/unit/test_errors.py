@@ -30,7 +30,7 @@ NEVER_IN_A_ROUTE = {
     "tidings.database.migrations.SchemaBehind",  # a health check tells its reason
     "tidings.events.codec.Undecodable",  # the consumer's
     "tidings.kafka.consumer.RetryLater",  # between consumer and handler
-    "tidings.kafka.consumer.Stopping",  # inside the consumer
+    "tidings.kafka.consumer.LetGo",  # inside the consumer
     "tidings.kafka.dead_letters.TooMuchPoison",  # ends the consumer
     "tidings.kafka.topics.TopicsUnavailable",  # a command's
     "tidings.kafka.publisher.BrokerUnavailable",  # the relay's and the lane's

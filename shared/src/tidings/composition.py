@@ -11,6 +11,7 @@ from tidings.database.engine import create_engine
 from tidings.database.migrations import require_head
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database
+from tidings.events.redaction import redact_text
 from tidings.http.bearer import RemoteKeys, TokenVerifier
 from tidings.http.health import Check, Health
 from tidings.http.settings import TokenSettings
@@ -88,4 +89,4 @@ class Parts:
             await run()
         except Exception as error:
             logger.critical("the %s died", what, exc_info=True)
-            self.health.died.append(f"{what}: {error}")
+            self.health.died.append(redact_text(f"{what}: {error}"))

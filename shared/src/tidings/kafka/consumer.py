@@ -187,8 +187,9 @@ class Consumer:
             except Exception as error:
                 _raise_unless_unreadable(error)
                 offset = await consumer.position(tp)
-                logger.error("%s[%d]@%d cannot be read: %r", tp.topic, tp.partition, offset, error)
-                self._unreadable = [Poison(tp.topic, tp.partition, offset, f"unreadable: {type(error).__name__}")]
+                cause = f"unreadable: {type(error).__name__}"  # its own words may repeat the record's bytes
+                logger.error("%s[%d]@%d cannot be read: %s", tp.topic, tp.partition, offset, cause)
+                self._unreadable = [Poison(tp.topic, tp.partition, offset, cause)]
                 consumer.seek(tp, offset + 1)
                 self._calm_at = time.monotonic() + CALM_SECONDS  # where there is one, there may be more
                 break
