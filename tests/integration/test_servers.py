@@ -17,6 +17,7 @@ from tidings_local.servers import (
     Kafka,
     MariaDB,
     Redis,
+    Security,
     ServerFailed,
     ServerMissing,
     cache_folder,
@@ -303,6 +304,9 @@ def test_a_cluster_needs_ports_for_each_broker(tmp_path: Path) -> None:
     ports = Kafka(tmp_path, brokers=2).ports
     with pytest.raises(ValueError, match="3 brokers"):
         Kafka(tmp_path, brokers=3, ports=ports)
+    security = Security(listeners=(), users={}, identity=tmp_path, trusted=tmp_path)
+    with pytest.raises(ValueError, match="one broker"):
+        Kafka(tmp_path, brokers=2, security=security)
 
 
 LAUNCHER = """

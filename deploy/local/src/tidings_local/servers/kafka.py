@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from tidings_local.servers.kafka_broker import Broker
+from tidings_local.servers.kafka_security import Security
 from tidings_local.servers.ports import LOOPBACK, BrokerPorts
 
 
@@ -19,19 +20,27 @@ class Kafka:
     brokers, finds the data as it was left. Use it as a context manager, or call `stop` in the end.
     """
 
-    def __init__(self, folder: Path, brokers: int = 1, ports: Sequence[BrokerPorts] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        brokers: int = 1,
+        ports: Sequence[BrokerPorts] | None = None,
+        security: Security | None = None,
+    ) -> None:
         """Choose the ports, unless they are given: one pair for each broker.
 
         Raises:
-            ValueError: there are not as many pairs of ports as brokers.
+            ValueError: there are not as many pairs of ports as brokers, or several brokers with `security`.
         """
         self.ports = tuple(ports or (BrokerPorts.free() for _ in range(brokers)))
         if len(self.ports) != brokers or brokers < 1:
             raise ValueError(f"{brokers} brokers cannot have {len(self.ports)} pairs of ports")
+        if security and brokers > 1:
+            raise ValueError("the ports of `security` are those of one broker")
         folder.mkdir(parents=True, exist_ok=True)
         cluster = _cluster_id(folder)
         self.brokers = tuple(
-            Broker(folder / f"broker-{node}", node, cluster, self.ports) for node in range(1, brokers + 1)
+            Broker(folder / f"broker-{node}", node, cluster, self.ports, security) for node in range(1, brokers + 1)
         )
 
     def __enter__(self) -> Self:

@@ -7,6 +7,7 @@ from tidings_local.servers.command import run
 from tidings_local.servers.kafka_jars import fetch_jars
 from tidings_local.servers.kafka_metadata import ready_brokers
 from tidings_local.servers.kafka_properties import properties
+from tidings_local.servers.kafka_security import Security
 from tidings_local.servers.ports import BrokerPorts
 from tidings_local.servers.programs import program
 from tidings_local.servers.server import Server
@@ -28,11 +29,19 @@ class Broker(Server):
 
     kind = "Kafka"
 
-    def __init__(self, folder: Path, node: int, cluster: str, ports: Sequence[BrokerPorts]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        node: int,
+        cluster: str,
+        ports: Sequence[BrokerPorts],
+        security: Security | None = None,
+    ) -> None:
         super().__init__(folder, ports[node - 1].client)
         self.node = node
         self._cluster = cluster
         self._quorum = ports
+        self._security = security
 
     @property
     def name(self) -> str:
@@ -49,13 +58,14 @@ class Broker(Server):
             return nodes <= ready_brokers(connection)
 
     def _ports(self) -> Sequence[int]:
-        return self._quorum[self.node - 1]
+        more = self._security.listeners if self._security else ()
+        return [*self._quorum[self.node - 1], *(listener.port for listener in more)]
 
     def _answers(self) -> bool:
         return self.sees({self.node})
 
     def _prepare(self) -> None:
-        self._settings.write_text(properties(self.node, self._quorum, self._data))
+        self._settings.write_text(properties(self.node, self._quorum, self._data, self._security))
         # Kafka writes this file last.
         if not (self._data / "meta.properties").exists():
             run(f"the format of {self.name}", self._format_command(), self.folder)
@@ -66,7 +76,8 @@ class Broker(Server):
     def _format_command(self) -> Sequence[str]:
         tool = [*self._java(), *_JVM, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
         # One word: an id may begin with a dash.
-        return [*tool, f"--cluster-id={self._cluster}", "-c", str(self._settings)]
+        users = self._security.scram_arguments if self._security else []
+        return [*tool, f"--cluster-id={self._cluster}", "-c", str(self._settings), *users]
 
     def _java(self) -> list[str]:
         return [program("java"), "-cp", f"{fetch_jars()}/*"]

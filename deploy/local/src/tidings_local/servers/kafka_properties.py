@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tidings_local.servers.kafka_security import Security
 from tidings_local.servers.ports import LOOPBACK, BrokerPorts
 
 _PARTITIONS = 4
 
 
-def properties(node: int, quorum: Sequence[BrokerPorts], data: Path) -> str:
+def properties(node: int, quorum: Sequence[BrokerPorts], data: Path, security: Security | None = None) -> str:
     """The text of server.properties for one node (counted from 1) of a cluster."""
     settings = _identity(node, quorum, data) | _topics(len(quorum)) | _SMALL_AND_QUICK
+    if security:
+        settings = security.added_to(settings)
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
