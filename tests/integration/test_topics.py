@@ -75,5 +75,5 @@ def test_a_cluster_that_does_not_answer_is_one_clear_line() -> None:
         check=False,
     )
     assert ended.returncode == 2
-    assert "TIDINGS_KAFKA_BOOTSTRAP_SERVERS: Kafka does not answer" in ended.stderr
+    assert "Kafka at 127.0.0.1:9: does not answer (TIDINGS_KAFKA_BOOTSTRAP_SERVERS)" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -173,7 +173,7 @@ def real_system(folder: Path, servers: RealServers, environment: Mapping[str, st
     system = System("real", _real_processes(folder, servers, environment))
     try:
         for process in system.processes.values():
-            asyncio.run(_migrate(process.command[2], process.environment["TIDINGS_DATABASE_URL"]))
+            asyncio.run(migrate(process.command[2], process.environment["TIDINGS_DATABASE_URL"]))
             process.launch()
         for process in system.processes.values():
             process.wait_until_alive()
@@ -183,7 +183,8 @@ def real_system(folder: Path, servers: RealServers, environment: Mapping[str, st
         system.stop()
 
 
-async def _migrate(package: str, url: str) -> None:
+async def migrate(package: str, url: str) -> None:
+    """Bring the database at `url` to the newest schema of `package`."""
     engine = create_engine(DatabaseSettings(url=SecretStr(url)))
     await upgrade(engine, package)
     await engine.dispose()

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import sys
 
 from tidings.kafka.topics import Topics, TopicsSettings, TopicsUnavailable
@@ -34,6 +35,7 @@ def main() -> int:
     actions.add_parser("apply", help="make what is missing and set what differs; never shrinks")
     actions.add_parser("check", help="say what differs; exit code 1 if anything does")
     arguments = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own line says it better
     try:
         return asyncio.run(topics(arguments.command, load(TopicsSettings)))
     except (SettingsError, TopicsUnavailable) as error:

@@ -17,7 +17,7 @@ class Check:
     run: Callable[[], Awaitable[object]]
     """Raises when the dependency is not usable."""
     setting: str
-    """The environment variable to look at when it is not."""
+    """The environment variable to look at when it is not, unless the reason names another."""
     only_to_start: bool = False
     """The service goes on without it once it was there: its later absence is shown, but takes no traffic away."""
     seen: bool = False

@@ -22,6 +22,7 @@ from aiokafka.errors import (
 )
 
 from tidings.kafka.dead_letters import Ceiling, DeadLetters, Poison
+from tidings.kafka.diagnosis import explain
 from tidings.kafka.loops import end
 from tidings.kafka.publisher import BrokerUnavailable
 from tidings.kafka.rebalance import HandOver
@@ -87,6 +88,7 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._member: AIOKafkaConsumer[Any, Any] | None = None
         self._hand_over = HandOver()
+        self._trouble = f"not connected to Kafka at {settings.bootstrap_servers} yet"
         self.drained = not settings.drain_at_stop
         """Whether a stop left nothing unread behind; always true where the broker keeps what was not read."""
         self._careful: frozenset[TopicPartition] | None = None
@@ -95,7 +97,7 @@ class Consumer:
     async def check(self) -> None:
         """Raise when the consumer is not a member of its group, or its brokers do not answer."""
         if self._member is None:
-            raise ConnectionError(f"not connected to Kafka at {self._settings.bootstrap_servers}")
+            raise ConnectionError(self._trouble)
         await self._member.end_offsets(self._member.assignment())
 
     async def run(self) -> None:
@@ -113,7 +115,8 @@ class Consumer:
                     pass
                 self.drained = True
             except (KafkaError, OSError) as error:
-                logger.warning("connection to Kafka lost: %r", error)
+                self._trouble = await explain(self._settings, error)
+                logger.warning("not connected: %s", self._trouble)
             finally:
                 self._member = None
                 await _stop(consumer)

@@ -16,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from tidings.events import Record
+from tidings.kafka.diagnosis import explain
 from tidings.kafka.settings import KafkaSettings
 from tidings.telemetry import names
 from tidings.telemetry.propagation import carrier_of, context_from
@@ -84,7 +85,7 @@ class Publisher:
             async with asyncio.timeout(BATCH_DEADLINE):
                 await self._connected()
         except (TimeoutError, KafkaError, OSError) as error:
-            raise self._unavailable(error) from error
+            raise BrokerUnavailable(await explain(self._settings, error)) from error
 
     async def publish(self, batch: Sequence[Outgoing], deadline: float = BATCH_DEADLINE) -> list[Exception | None]:
         """Send `batch` in order and wait for every acknowledgement.
@@ -120,7 +121,7 @@ class Publisher:
                 outcomes = [await self._outcome(send) for send in sends]
         except (TimeoutError, KafkaError, OSError) as error:
             self._discard()
-            raise self._unavailable(error) from error
+            raise BrokerUnavailable(await explain(self._settings, error)) from error
         if any(outcome and not is_refusal(outcome) for outcome in outcomes):
             self._discard()
         return outcomes
@@ -186,9 +187,6 @@ class Publisher:
                 **outgoing.attributes,
             },
         )
-
-    def _unavailable(self, error: Exception) -> BrokerUnavailable:
-        return BrokerUnavailable(f"Kafka at {self._settings.bootstrap_servers} does not answer: {error!r}")
 
     def _discard(self) -> None:
         if self._producer is not None:

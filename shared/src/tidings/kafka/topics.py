@@ -11,6 +11,7 @@ from pydantic import Field
 
 from tidings.events.topics import REGISTRY, Topic
 from tidings.kafka.dead_letters import SUFFIX
+from tidings.kafka.diagnosis import explain
 from tidings.kafka.settings import KafkaSettings
 from tidings.settings import Group, Settings, group
 
@@ -79,6 +80,7 @@ class Topics:
 
     def __init__(self, settings: TopicsSettings) -> None:
         self._wanted = wanted_topics(settings.topics)
+        self._settings = settings.kafka
         self._admin = AIOKafkaAdminClient(**settings.kafka.client_options())
 
     async def __aenter__(self) -> "Topics":
@@ -86,7 +88,7 @@ class Topics:
             await self._admin.start()
         except (KafkaError, OSError) as error:
             await self._admin.close()
-            raise TopicsUnavailable(f"TIDINGS_KAFKA_BOOTSTRAP_SERVERS: Kafka does not answer: {error}") from error
+            raise TopicsUnavailable(await explain(self._settings, error)) from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
