@@ -13,6 +13,7 @@ def produce(
     tombstone: bool = False,
     header_key: bytes | None = None,
     partition: int | None = None,
+    codec: str | None = None,
 ) -> None:
     """Write one record and wait for its acknowledgement."""
     command: list[str | bytes] = ["kcat", "-P", "-b", bootstrap, "-t", topic, "-X", "acks=all", "-q"]
@@ -20,6 +21,8 @@ def produce(
         command += ["-H", f"{name}={text}"]
     if partition is not None:
         command += ["-p", str(partition)]
+    if codec:
+        command += ["-z", codec]
     if header_key:
         command += ["-H", header_key + b"=x"]
     if tombstone:  # kcat makes a null value only of a line that has a key of its own
