@@ -91,6 +91,21 @@ def test_a_foreign_event_by_kcat_is_listed(http: httpx.Client, servers: RealServ
     assert (entry["event_id"], entry["service"], entry["route"]) == (headers["ce_id"], "billing", "/bills/7")
 
 
+def test_a_structured_event_by_kcat_is_listed_in_the_trace_that_it_names(
+    http: httpx.Client, servers: RealServers
+) -> None:
+    require("kcat")
+    person = Person(http)
+    headers, value = api_request(person, 8)
+    trace_id = UUID(int=uuid7().int).hex
+    event = {name.removeprefix("ce_"): text for name, text in headers.items() if name.startswith("ce_")}
+    event |= {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01", "data": json.loads(value)}
+    structured = {"content-type": "application/cloudevents+json; charset=utf-8"}
+    kcat.produce(servers.kafka.bootstrap, "tidings.activity.v1", json.dumps(event).encode(), structured)
+    (entry,) = eventually(lambda: person.log(trace_id=trace_id), lambda found: len(found) == 1)
+    assert (entry["event_id"], entry["service"], entry["route"]) == (headers["ce_id"], "billing", "/bills/8")
+
+
 def test_rubbish_between_good_events_stops_nothing(http: httpx.Client, servers: RealServers, system: System) -> None:
     require("kcat")
     person = Person(http)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,13 @@ class Draft:
         """Change fields of the data."""
         assert self.value
         return self.saying(json.dumps(json.loads(self.value) | changes).encode())
+
+    def structured(self, **changes: Any) -> "Draft":
+        """Say the same in structured mode; an attribute that is changed to null is not there."""
+        assert self.value
+        attributes = {name.removeprefix("ce_"): (text or b"").decode() for name, text in self.headers}
+        event = attributes | {"data": json.loads(self.value)} | changes
+        return self.with_header("content-type", b"application/cloudevents+json").saying(json.dumps(event).encode())
 
 
 def good(user: str) -> Draft:
@@ -133,6 +141,14 @@ POISON: dict[str, tuple[Callable[[Draft], Draft], str]] = {
     "source of 300": (lambda it: it.with_header("ce_source", b"x" * 300), "source: string_too_long"),
     "sequence negative": (lambda it: it.plus(("ce_sequence", b"-1")), "sequence: greater_than_equal"),
     "sequence that is none": (lambda it: it.plus(("ce_sequence", b"first")), "sequence: int_parsing"),
+    "content type of text": (lambda it: it.with_header("content-type", b"text/plain"), "content-type is neither"),
+    "structured, not JSON": (lambda it: it.structured().saying(b"hello"), "not a JSON object"),
+    "structured, 100,000 deep": (lambda it: it.structured().saying(b'{"data":' * 100_000), "not a JSON object"),
+    "structured, tombstone": (lambda it: it.structured().saying(None), "no value"),
+    "structured, no id": (lambda it: it.structured(id=None), "ce_id is missing"),
+    "structured, id a number": (lambda it: it.structured(id=7), "id is not a string"),
+    "structured, data of text": (lambda it: it.structured(datacontenttype="text/plain"), "datacontenttype"),
+    "structured, data twice": (lambda it: it.structured(data_base64="e30="), "both data and data_base64"),
     "sequence of 5,000 digits": (lambda it: it.plus(("ce_sequence", b"9" * 5000)), "sequence: "),
 }
 
@@ -141,6 +157,11 @@ ODD: dict[str, Callable[[Draft], Draft]] = {
     "no key": lambda it: Draft(None, it.value, it.headers),
     "key not UTF-8": lambda it: Draft(b"\xff\x00", it.value, it.headers),
     "key of 100 kB": lambda it: Draft(b"k" * 100_000, it.value, it.headers),
+    "no content type": lambda it: it.without("content-type"),
+    "structured mode": lambda it: it.structured(),
+    "structured mode, traced inside": lambda it: it.structured(traceparent=PARENT.decode(), tracestate="a=1"),
+    "structured mode, malformed trace inside": lambda it: it.structured(traceparent=[7], tracestate={}),
+    "structured mode, base64": lambda it: it.structured(data=None, data_base64=b64encode(it.value or b"").decode()),
     "two traceparents": lambda it: it.plus(("traceparent", PARENT), ("traceparent", PARENT)),
     "traceparent not ASCII": lambda it: it.plus(("traceparent", b"\xff\xfe")),
     "traceparent null": lambda it: it.plus(("traceparent", None)),

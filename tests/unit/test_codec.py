@@ -25,6 +25,7 @@ from tidings.events import (
 Headers = list[tuple[str, bytes | None]]
 
 ID = "018f0000-0000-7000-8000-000000000001"
+OTHER = UUID("018f0000-0000-7000-8000-000000000002")
 CANARY = "Canary-4711"
 
 # Every character that UTF-8 can carry, NUL and emoji included.
@@ -115,12 +116,14 @@ def test_the_headers_are_those_of_cloudevents_binary_mode() -> None:
     record = encode(event)
     assert record.headers == (
         ("ce_specversion", "1.0"),
+        ("ce_type", "tidings.user.registered.v1"),
+        ("ce_dataschema", "urn:tidings:schema:user.registered.v1"),
+        ("content-type", "application/json"),
         ("ce_id", ID),
         ("ce_source", "tidings-auth"),
-        ("ce_type", "tidings.user.registered.v1"),
         ("ce_time", "2026-01-02T03:04:05.000000+00:00"),
         ("ce_partitionkey", ID),
-        ("content-type", "application/json"),
+        ("ce_subject", ID),
         ("ce_sequence", "7"),
     )
     assert record.value.decode() == f'{{"user_id":"{ID}","username":"미나"}}'
@@ -129,6 +132,20 @@ def test_the_headers_are_those_of_cloudevents_binary_mode() -> None:
 def test_an_event_without_sequence_has_no_sequence_header() -> None:
     event: Event[EventData] = Event(source="s", data=ApiRequest(method="GET", status=200, duration_ms=1))
     assert "ce_sequence" not in dict(encode(event).headers)
+
+
+@pytest.mark.parametrize(
+    ("data", "subject"),
+    [
+        (SessionStarted(user_id=UUID(ID), username="mina", session_id=OTHER), ID),
+        (MessageCreated(message_id=OTHER, author_id=UUID(ID), author="mina", length=1), str(OTHER)),
+        (ApiRequest(method="GET", route="/api/messages/{id}", status=200, duration_ms=1), "/api/messages/{id}"),
+        (ApiRequest(method="GET", status=404, duration_ms=1, user_id=UUID(ID)), None),
+        (ActivityGap(service="tidings-auth", dropped=1), "tidings-auth"),
+    ],
+)
+def test_the_subject_is_what_the_event_is_about(data: EventData, subject: str | None) -> None:
+    assert dict(encode(Event(source="s", data=data)).headers).get("ce_subject") == subject
 
 
 def test_a_record_of_another_producer_is_decoded() -> None:
@@ -145,7 +162,9 @@ def test_each_required_header_is_named_when_it_is_missing(name: str) -> None:
     assert name in refusal(value, [*headers, (name, None)])
 
 
-@pytest.mark.parametrize("name", ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_sequence"])
+@pytest.mark.parametrize(
+    "name", ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_sequence", "content-type"]
+)
 def test_a_header_that_is_not_utf8_is_named(name: str) -> None:
     assert name in refusal(*wire(**{name: CANARY.encode() + b"\xff"}))
 
@@ -243,6 +262,31 @@ def test_a_record_without_value_is_undecodable() -> None:
     assert "no value" in refusal(None, wire()[1])
 
 
+@pytest.mark.parametrize(
+    "good", [None, "application/json", "application/json; charset=utf-8", "Application/JSON ;x=y", b"application/json"]
+)
+def test_a_content_type_is_json_or_absent(good: str | bytes | None) -> None:
+    value, headers = wire(**{"content-type": good})
+    assert decode(value, [*headers, ("content-type", None)]).id == UUID(ID)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "text/plain",
+        "application/avro",
+        "application/jsonp",
+        "application/cloudevents-batch+json",
+        "application/cloudevents+avro",
+        f"text/{CANARY}; application/json",
+    ],
+)
+def test_another_content_type_is_undecodable(wrong: str) -> None:
+    message = refusal(*wire(**{"content-type": wrong}))
+    assert message == "content-type is neither application/json nor application/cloudevents+json"
+
+
 @pytest.mark.parametrize("name", ["baggage", "ce_ours", "CE_ID", f"ce_{CANARY}\n", ""])
 def test_a_foreign_header_is_not_read_so_it_may_hold_anything(name: str) -> None:
     value, headers = wire()
@@ -267,9 +311,11 @@ def test_the_message_lists_at_most_five_problems() -> None:
     st.lists(
         st.tuples(
             st.sampled_from(
-                ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_sequence", "traceparent"]
+                [*(name for name, _ in wire()[1]), "ce_sequence", "content-type", "traceparent", "tracestate"]
             ),
-            st.none() | st.binary(max_size=40) | st.sampled_from([text for _, text in wire()[1]]),
+            st.none()
+            | st.binary(max_size=40)
+            | st.sampled_from([b"application/json", b"application/cloudevents+json", *(text for _, text in wire()[1])]),
         ),
         max_size=12,
     ),

@@ -13,7 +13,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Tracer, get_c
 
 from tidings.database.statements import insert_new
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
-from tidings.events import Event, EventData, Undecodable, decode
+from tidings.events import Event, EventData, Undecodable, decode, in_binary_mode
 from tidings.events.redaction import redact_json, redact_value
 from tidings.kafka.consumer import Records, RetryLater
 from tidings.kafka.dead_letters import Poison
@@ -99,8 +99,9 @@ class Ingest:
 
     def _decoded(self, record: "ConsumerRecord[Any, Any]") -> Received | Poison:
         try:
-            value, violations = _redacted(record.value)
-            event = decode(value, record.headers)
+            value, headers = in_binary_mode(record.value, record.headers)
+            value, violations = _redacted(value)
+            event = decode(value, headers)
             if event.data.topic != record.topic:
                 raise Undecodable(f"events of this type belong into {event.data.topic}")
         except Undecodable as error:
@@ -111,7 +112,7 @@ class Ingest:
         source = redact_value(event.source)
         violations += source != event.source
         event = event.model_copy(update={"source": source})
-        return Received(record, event, context_from(carrier_from_headers(record.headers)), violations)
+        return Received(record, event, context_from(carrier_from_headers(headers)), violations)
 
     def _start_spans(self, received: Received, batch: Span) -> tuple[Span, Span]:
         """Start the record's process span, and in it the span of storing it."""

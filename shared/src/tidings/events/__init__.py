@@ -3,10 +3,12 @@
 from tidings.events.accounts import SessionStarted, UserRegistered
 from tidings.events.activity import ActivityGap, ApiRequest
 from tidings.events.catalogue import CATALOGUE
-from tidings.events.codec import Record, Undecodable, decode, encode
+from tidings.events.codec import decode, encode
 from tidings.events.envelope import Event, EventData
 from tidings.events.ids import uuid7
 from tidings.events.messages import MessageCreated
+from tidings.events.record import Record, Undecodable
+from tidings.events.structured import in_binary_mode
 
 __all__ = [
     "CATALOGUE",
@@ -21,5 +23,6 @@ __all__ = [
     "UserRegistered",
     "decode",
     "encode",
+    "in_binary_mode",
     "uuid7",
 ]

@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tidings.events.envelope import EventData
 from tidings.events.topics import AUTH
@@ -14,8 +14,8 @@ class AccountEvent(EventData):
 
     topic: ClassVar[str] = AUTH
 
-    user_id: UUID
-    username: Annotated[str, Field(max_length=64)]
+    user_id: Annotated[UUID, Field(description="of the account")]
+    username: Annotated[str, Field(max_length=64, description="as the person wrote it")]
 
     def key(self) -> str:
         return str(self.user_id)
@@ -27,12 +27,26 @@ class AccountEvent(EventData):
 class UserRegistered(AccountEvent):
     """A person made an account."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_id": "01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17", "username": "mina"}]}
+    )
     name: ClassVar[str] = "user.registered"
 
 
 class SessionStarted(AccountEvent):
     """A person signed in."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "user_id": "01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17",
+                    "username": "mina",
+                    "session_id": "01980d2b-1f6a-7c44-8e02-b3a9d5c7e610",
+                }
+            ]
+        }
+    )
     name: ClassVar[str] = "session.started"
 
-    session_id: UUID
+    session_id: Annotated[UUID, Field(description="of the session that began")]

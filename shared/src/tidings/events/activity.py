@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tidings.events.envelope import EventData
 from tidings.events.topics import ACTIVITY
@@ -12,23 +12,49 @@ from tidings.events.topics import ACTIVITY
 class ApiRequest(EventData):
     """One HTTP call, described without its content."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "method": "POST",
+                    "route": "/api/messages",
+                    "status": 201,
+                    "duration_ms": 3.412,
+                    "response_bytes": 289,
+                    "user_id": "01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17",
+                    "username": "mina",
+                    "request_id": "01980d2c-44ae-7f02-8d3b-5a1c7e90f466",
+                    "client": "5f0c2a9be4d1478fa3b60c7d19e852f4",
+                }
+            ]
+        }
+    )
     name: ClassVar[str] = "api.request"
     topic: ClassVar[str] = ACTIVITY
 
-    method: Annotated[str, Field(max_length=16)]
-    route: Annotated[str | None, Field(max_length=255)] = None
-    """The route's template, e.g. `/api/messages/{id}`; none when no route matched."""
-    status: Annotated[int, Field(ge=100, le=599)]
-    duration_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    response_bytes: Annotated[int, Field(ge=0)] = 0
-    user_id: UUID | None = None
-    username: Annotated[str | None, Field(max_length=64)] = None
-    request_id: Annotated[str | None, Field(max_length=128)] = None
-    client: Annotated[str | None, Field(max_length=64)] = None
-    """Keyed hash of the caller's address: tells callers apart without naming them."""
+    method: Annotated[str, Field(max_length=16, description="of the call, e.g. `GET`")]
+    route: Annotated[
+        str | None,
+        Field(max_length=255, description="its template, e.g. `/api/messages/{id}`; null when no route matched"),
+    ] = None
+    status: Annotated[int, Field(ge=100, le=599, description="of the answer")]
+    duration_ms: Annotated[
+        float, Field(ge=0, allow_inf_nan=False, description="from the first byte of the call to the end of the answer")
+    ]
+    response_bytes: Annotated[int, Field(ge=0, description="of the answer's body")] = 0
+    user_id: Annotated[UUID | None, Field(description="of the caller; null when nobody was signed in")] = None
+    username: Annotated[str | None, Field(max_length=64, description="of the caller")] = None
+    request_id: Annotated[str | None, Field(max_length=128, description="as answered in `X-Request-Id`")] = None
+    client: Annotated[
+        str | None,
+        Field(max_length=64, description="keyed hash of the caller's address: tells callers apart, names nobody"),
+    ] = None
 
     def key(self) -> str:
         return str(self.user_id) if self.user_id else (self.client or "anonymous")
+
+    def subject(self) -> str | None:
+        return self.route
 
     def user(self) -> UUID | None:
         return self.user_id
@@ -37,12 +63,14 @@ class ApiRequest(EventData):
 class ActivityGap(EventData):
     """Some activity of a service is missing: it had to be dropped while Kafka was away."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"service": "tidings-messages", "dropped": 1250}]})
     name: ClassVar[str] = "activity.gap"
     topic: ClassVar[str] = ACTIVITY
 
-    service: Annotated[str, Field(min_length=1, max_length=255)]
-    dropped: Annotated[int, Field(ge=1)]
-    """How many events are missing since the gap before, or since the service started."""
+    service: Annotated[str, Field(min_length=1, max_length=255, description="whose activity it is, its `ce_source`")]
+    dropped: Annotated[
+        int, Field(ge=1, description="events missing since the gap before, or since the service started")
+    ]
 
     def key(self) -> str:
         return self.service

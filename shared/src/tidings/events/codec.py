@@ -1,74 +1,70 @@
-"""The codec: an event to a Kafka record and back, in CloudEvents 1.0 binary mode.
+"""The codec: an event to a Kafka record and back, in CloudEvents 1.0 binary mode; structured mode is read too.
 
 Source: CloudEvents, Kafka Protocol Binding 1.0.2, section 3.2.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC
+from functools import cache
 
 from pydantic import ValidationError
 
 from tidings.events.catalogue import CATALOGUE
 from tidings.events.envelope import Event, EventData
+from tidings.events.record import JSON, RawHeaders, Record, Undecodable, media_type
 from tidings.events.redaction import redact_json
+from tidings.events.structured import in_binary_mode
 
 SPEC_VERSION = "1.0"
-CONTENT_TYPE = "application/json"
 
-READ = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_sequence"})
-
-Headers = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Record:
-    """An event ready for the wire; its trace context is added when it is published."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    headers: Headers
-
-
-class Undecodable(ValueError):
-    """A record is no event that Tidings knows; the message says why, without the record's content."""
+READ = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_sequence", "content-type"})
 
 
 def encode(event: Event[EventData]) -> Record:
     """Return the record of `event`: attributes as `ce_` headers, data as JSON; no secret is in either."""
     data, value = _redacted(event.data)
-    headers = {
-        "ce_specversion": SPEC_VERSION,
-        "ce_id": str(event.id),
-        "ce_source": event.source,
-        "ce_type": data.type(),
-        "ce_time": event.time.astimezone(UTC).isoformat(timespec="microseconds"),
-        "ce_partitionkey": data.key(),
-        "content-type": CONTENT_TYPE,
-    }
+    key = data.key()
+    headers = [
+        *_type_headers(type(data)),
+        ("ce_id", str(event.id)),
+        ("ce_source", event.source),
+        ("ce_time", event.time.astimezone(UTC).isoformat(timespec="microseconds")),
+        ("ce_partitionkey", key),
+    ]
+    if subject := data.subject():
+        headers.append(("ce_subject", subject))
     if event.sequence is not None:
-        headers["ce_sequence"] = str(event.sequence)
-    return Record(
-        topic=data.topic,
-        key=data.key().encode(),
-        value=value,
-        headers=tuple(headers.items()),
+        headers.append(("ce_sequence", str(event.sequence)))
+    return Record(topic=data.topic, key=key.encode(), value=value, headers=tuple(headers))
+
+
+@cache
+def _type_headers(kind: type[EventData]) -> tuple[tuple[str, str], ...]:
+    """Return the headers that every event of a type has in common."""
+    return (
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_type", kind.type()),
+        ("ce_dataschema", kind.dataschema()),
+        ("content-type", JSON),
     )
 
 
-def decode(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Event[EventData]:
-    """Return the event in a record's value and headers.
+def decode(value: bytes | None, headers: RawHeaders) -> Event[EventData]:
+    """Return the event in a record's value and headers, in whichever mode it is.
+
+    A record without content type is read as JSON: those who write events by hand forget it.
 
     Raises:
-        Undecodable: a header is missing or wrong, the type is unknown, or the data does not fit it.
+        Undecodable: an attribute is missing or wrong, the type is unknown, or the data does not fit it.
     """
+    value, headers = in_binary_mode(value, headers)
     attributes = _attributes(headers)
     if attributes.get("ce_specversion") != SPEC_VERSION:
-        raise Undecodable("header ce_specversion is not 1.0")
+        raise Undecodable("ce_specversion is not 1.0")
     kind = CATALOGUE.get(_required(attributes, "ce_type"))
     if kind is None:
-        raise Undecodable("header ce_type names no known event type")
+        raise Undecodable("ce_type names no known event type")
+    if media_type(attributes.get("content-type", JSON)) != JSON:
+        raise Undecodable("content-type is neither application/json nor application/cloudevents+json")
     if value is None:
         raise Undecodable("the record has no value")
     try:
@@ -89,7 +85,7 @@ def _redacted(data: EventData) -> tuple[EventData, bytes]:
     return (type(data).model_validate_json(value) if violations else data), value
 
 
-def _attributes(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+def _attributes(headers: RawHeaders) -> dict[str, str]:
     """Return the headers that are read, as text; of a repeated one the first counts."""
     attributes: dict[str, str] = {}
     for name, raw in headers:
@@ -105,7 +101,7 @@ def _required(attributes: dict[str, str], name: str) -> str:
     try:
         return attributes[name]
     except KeyError:
-        raise Undecodable(f"header {name} is missing") from None
+        raise Undecodable(f"{name} is missing") from None
 
 
 def _reasons(error: ValidationError) -> str:

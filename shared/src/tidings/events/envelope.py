@@ -9,6 +9,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from tidings.events.ids import uuid7
 
 TYPE_PREFIX = "tidings."
+SCHEMA_PREFIX = "urn:tidings:schema:"
+"""Names a schema wherever it is kept: a URL would tie every stored event to one deployment's host."""
 
 
 class EventData(BaseModel):
@@ -31,9 +33,18 @@ class EventData(BaseModel):
         """Return the `ce_type`, e.g. `tidings.message.created.v1`."""
         return f"{TYPE_PREFIX}{cls.name}.v{cls.version}"
 
+    @classmethod
+    def dataschema(cls) -> str:
+        """Return the `ce_dataschema`, which is the `$id` of the type's JSON Schema."""
+        return f"{SCHEMA_PREFIX}{cls.name}.v{cls.version}"
+
     def key(self) -> str:
         """Return the partition key: events of one key keep their order."""
         raise NotImplementedError
+
+    def subject(self) -> str | None:
+        """Return the `ce_subject`, what the event is about: that which its key names, where a type does not differ."""
+        return self.key()
 
     def user(self) -> UUID | None:
         """Return the id of the user whose activity this is; `None` when nobody was signed in."""
