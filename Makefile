@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo test unit check format lock servers clean
+.PHONY: help run demo test unit check format contracts lock servers clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -39,6 +39,7 @@ check: $(READY) ## everything that can be said without running the system; edits
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tidings contracts check
 	@$(MAKE) --no-print-directory LOCK=$(VENV)/requirements.lock lock
 	@diff requirements.lock $(VENV)/requirements.lock || { echo "requirements.lock is out of date: make lock"; exit 1; }
 	@if [ "$$TIDINGS_TEST_REAL" = 1 ]; then $(BIN)/python -m tidings_local install-servers; fi
@@ -47,6 +48,9 @@ check: $(READY) ## everything that can be said without running the system; edits
 format: $(READY) ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+contracts: $(READY) ## record what is new in the events' contracts, shared/contracts; refuses what would break one
+	$(BIN)/python -m tidings contracts write
 
 LOCK ?= requirements.lock
 lock: $(READY) ## write requirements.lock anew: what it pins stays, unless UPGRADE=1

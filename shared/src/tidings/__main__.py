@@ -1,10 +1,12 @@
-"""Commands of the platform: `python -m tidings topics list|apply|check`."""
+"""Commands of the platform: `python -m tidings topics list|apply|check` and `contracts check|write`."""
 
 import argparse
 import asyncio
 import logging
 import sys
 
+from tidings.contracts import ContractError
+from tidings.contracts import commands as contracts_commands
 from tidings.kafka.topics import Topics, TopicsSettings, TopicsUnavailable
 from tidings.settings import SettingsError, load
 
@@ -28,6 +30,7 @@ def main() -> int:
     """Run one command and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tidings")
     commands = parser.add_subparsers(dest="group", required=True)
+    contracts_commands.add_arguments(commands.add_parser("contracts", help="what other teams may rely on"))
     actions = commands.add_parser("topics", help="the topics of the cluster").add_subparsers(
         dest="command", required=True
     )
@@ -37,8 +40,12 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own line says it better
     try:
+        if arguments.group == "contracts":
+            said, code = contracts_commands.run(arguments)
+            print(said)
+            return code
         return asyncio.run(topics(arguments.command, load(TopicsSettings)))
-    except (SettingsError, TopicsUnavailable) as error:
+    except (ContractError, SettingsError, TopicsUnavailable) as error:
         print(error, file=sys.stderr)
         return 2
 
