@@ -27,6 +27,8 @@ PUBLIC = {
     ("GET", "/health/ready"),
     ("GET", "/docs"),
     ("GET", "/docs/assets/{name}"),
+    ("GET", "/docs/events"),
+    ("GET", "/asyncapi.json"),
     ("GET", "/openapi.json"),
     ("GET", "/openapi/auth.json"),
     ("GET", "/openapi/messages.json"),
@@ -243,8 +245,11 @@ async def test_the_home_page_and_the_docs_load_nothing_from_elsewhere(instance: 
     home = await instance.http.get("/")
     assert home.status_code == 200
     assert 'href="/docs' in home.text
+    assert 'href="/docs/events"' in home.text
     page = await instance.http.get("/docs")
-    for text in (home.text, page.text):
+    events = await instance.http.get("/docs/events")
+    assert (await instance.http.get("/asyncapi.json")).json()["asyncapi"] == "3.0.0"
+    for text in (home.text, page.text, events.text):
         assert "http://" not in text
         assert "https://" not in text
     for name in ("auth", "messages", "logs"):
@@ -254,6 +259,6 @@ async def test_the_home_page_and_the_docs_load_nothing_from_elsewhere(instance: 
         for operations in document["paths"].values():
             for operation in operations.values():
                 assert operation["summary"]
-    for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "docs.js", "docs.css"):
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "docs.js", "docs.css", "events.css"):
         assert (await instance.http.get(f"/docs/assets/{asset}")).status_code == 200
     assert (await instance.http.get("/docs/assets/..%2fdocs.html")).status_code == 404

@@ -42,6 +42,8 @@ def test_each_prefix_and_what_is_under_it_has_its_service(prefix: str, name: str
         ("/", "home"),
         ("", "home"),
         ("/docs", "home"),
+        ("/docs/events", "home"),
+        ("/asyncapi.json", "home"),
         ("/health/ready", "home"),
         ("/openapi/other.json", "home"),
         ("//api/messages", "home"),

@@ -104,8 +104,12 @@ PATHS = {
     "/health/live": 200,
     "/health/ready": 200,
     "/docs": 200,
+    "/docs/events": 200,
+    "/asyncapi.json": 200,
     "/openapi.json": 200,
 }
+KEPT_WITH_CARE = {"/docs", "/docs/events", "/asyncapi.json"}
+"""They may be kept, but not used without asking."""
 
 
 async def call(path: str, method: str = "GET", **headers: str) -> tuple[httpx.Response, list[Any]]:
@@ -182,7 +186,7 @@ async def test_every_answer_has_a_request_id_and_the_security_headers(path: str,
     assert answer.headers["x-frame-options"] == "DENY"
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-    assert answer.headers["cache-control"] == ("no-cache" if path == "/docs" else "no-store")
+    assert answer.headers["cache-control"] == ("no-cache" if path in KEPT_WITH_CARE else "no-store")
 
 
 async def test_what_an_answer_says_itself_is_not_overwritten() -> None:
@@ -244,7 +248,17 @@ async def test_a_signed_in_caller_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/health/live", "/health/ready", "/docs", "/docs/assets/none.js", "/openapi.json", "/metrics"]
+    "path",
+    [
+        "/health/live",
+        "/health/ready",
+        "/docs",
+        "/docs/assets/none.js",
+        "/docs/events",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/metrics",
+    ],
 )
 async def test_what_operators_poll_is_no_activity(path: str) -> None:
     _, events = await call(path)
@@ -259,6 +273,9 @@ async def test_what_operators_poll_is_no_activity(path: str) -> None:
         "/health/live/x",
         "/docsx",
         "/docs/api/x",
+        "/docs/events/x",
+        "/docs/eventsx",
+        "/api.json",
         "/metricsx",
         "/openapi.jsonx",
         "/x/docs",
@@ -472,7 +489,16 @@ async def test_a_path_that_only_looks_like_a_management_path_is_traced(
 
 @pytest.mark.parametrize(
     "path",
-    ["/docs", "/docs?next=/api/x", "/docs/assets/docs.js", "/health/live", "/openapi.json", "/openapi/test.json"],
+    [
+        "/docs",
+        "/docs?next=/api/x",
+        "/docs/events",
+        "/asyncapi.json",
+        "/docs/assets/docs.js",
+        "/health/live",
+        "/openapi.json",
+        "/openapi/test.json",
+    ],
 )
 async def test_what_operators_and_browsers_poll_is_not_traced(
     exported: tuple[FastAPI, Telemetry, InMemorySpanExporter], path: str

@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 
 from tidings.http import problems
 from tidings.http.docs import Document, docs_router
+from tidings.http.event_docs import event_docs_router
 from tidings.http.health import Liveness, Readiness, readiness
 from tidings.http.middleware import Identity, SecurityHeaders, UnexpectedErrors
 
@@ -66,4 +67,5 @@ def create_home(described: str, states: States) -> FastAPI:
         return found
 
     app.include_router(docs_router([Document(name, f"/openapi/{name}.json") for name in NAMES]))
+    app.include_router(event_docs_router())
     return app

@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from tidings.http import health, problems
 from tidings.http.bearer import KeysUnavailable, NotAuthenticated, authenticate
 from tidings.http.docs import Document, docs_router
+from tidings.http.event_docs import event_docs_router
 from tidings.http.middleware import MANAGEMENT, Activity, BodyLimit, Identity, SecurityHeaders, UnexpectedErrors
 from tidings.http.pages import BadCursor
 from tidings.http.problems import UNAVAILABLE, Errors, Problem, ProblemDetails, documented
@@ -115,3 +116,4 @@ def _serve_documents(app: FastAPI, name: str) -> None:
         return document()
 
     app.include_router(docs_router([Document(name, path)]))
+    app.include_router(event_docs_router())

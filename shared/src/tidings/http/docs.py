@@ -22,6 +22,7 @@ ASSETS = {
     "swagger-ui.css": _swagger,
     "docs.js": _own,
     "docs.css": _own,
+    "events.css": _own,
 }
 
 

@@ -21,7 +21,9 @@ from tidings.telemetry.propagation import current_span_context
 logger = logging.getLogger(__name__)
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-MANAGEMENT = re.compile(r"/(health/(live|ready)|metrics|docs(/assets/[^/]+)?|openapi\.json|openapi/\w+\.json)")
+MANAGEMENT = re.compile(
+    r"/(health/(live|ready)|metrics|docs(/events|/assets/[^/]+)?|(open|async)api\.json|openapi/\w+\.json)"
+)
 """Paths that operators and browsers poll; they are no activity. Exact, so that no caller can hide a path in them."""
 
 SECURITY_HEADERS = {
