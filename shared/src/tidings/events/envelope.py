@@ -69,6 +69,13 @@ class Event(BaseModel, Generic[D]):
     """Number within its key, where the producer counts."""
     data: D
 
+    @field_validator("time", mode="before")
+    @classmethod
+    def _is_no_number(cls, time: object) -> object:
+        if isinstance(time, str) and time[4:5] != "-":  # "1700000000" would be taken for seconds since 1970
+            raise ValueError("is no date and time of RFC 3339")
+        return time
+
     @field_validator("time")
     @classmethod
     def _in_utc(cls, time: datetime) -> datetime:
