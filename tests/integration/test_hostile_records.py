@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
+from sqlalchemy import text
 
 from support import kcat
 from support.instance import Instance, running_instance
@@ -278,11 +279,35 @@ async def test_each_is_parked_once_with_its_cause_and_nothing_else_is_lost(
         if POISON[name][1] not in cause:
             wrong.append((name, cause))
         untouched = [header for header in letter.headers if not header[0].startswith("tidings_dlq_")]
-        assert untouched == [(header, text or b"") for header, text in draft.headers], name
+        assert untouched == [(header, raw or b"") for header, raw in draft.headers], name
         assert (letter.key, letter.value) == (draft.key, draft.value), name
         assert (headers["tidings_dlq_topic"], headers["tidings_dlq_partition"]) == (TOPIC.encode(), b"0")
     assert wrong == []
     assert (await instance.http.get("/health/live")).status_code == 200
+
+
+async def test_what_the_database_refuses_is_parked_and_the_rest_of_its_batch_is_stored(
+    instance: Instance, backends: Backends, sender: tuple[Sender, dict[str, str]]
+) -> None:
+    """As after a column became too short for a contract, which no check of ours has seen."""
+    outlet, me = sender
+    engine = instance.states["logs"]["reading"]._database.engine
+    refusal = {
+        "mysql": "ALTER TABLE entries MODIFY route VARCHAR(6)",
+        "sqlite": "CREATE TRIGGER refusal BEFORE INSERT ON entries WHEN NEW.route = '/refused' "
+        "BEGIN SELECT RAISE(ABORT, 'refused'); END",
+    }
+    async with engine.begin() as connection:
+        await connection.execute(text(refusal[engine.dialect.name]))
+    for number in range(30):
+        if number % 10 == 5:
+            await outlet.send(good(outlet.user).with_data(route="/refused"))
+        await outlet.send_good()
+    assert await stored_ids(instance, me, outlet.good) == outlet.good
+    letters = await own_letters(backends, outlet, 3)
+    causes = [dict(letter.headers)["tidings_dlq_cause"] for letter in letters]
+    assert {cause.rpartition(b":")[0] for cause in causes} == {b"the database refuses it"}
+    assert len(causes) == 3
 
 
 async def test_an_id_that_comes_again_with_another_body_changes_nothing(

@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Tracer, get_current_span, set_span_in_context
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from tidings.database.statements import insert_new
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
@@ -71,11 +72,21 @@ class Ingest:
         """
         decoded = [self._decoded(record) for record in records]
         received = [one for one in decoded if isinstance(one, Received)]
-        if received:
-            await self._store(received)
-        return [one for one in decoded if isinstance(one, Poison)]
+        refused = await self._store(received) if received else []
+        return [*(one for one in decoded if isinstance(one, Poison)), *refused]
 
-    async def _store(self, received: Sequence[Received]) -> None:
+    async def _store(self, received: Sequence[Received]) -> list[Poison]:
+        """Store a batch; when the database refuses it, halve it until what it refuses stands alone."""
+        try:
+            await self._store_all(received)
+        except (DataError, IntegrityError) as error:
+            if len(received) == 1:
+                return [self._refused(received[0], error)]
+            middle = len(received) // 2
+            return [*await self._store(received[:middle]), *await self._store(received[middle:])]
+        return []
+
+    async def _store_all(self, received: Sequence[Received]) -> None:
         # The batch has a trace of its own; its SQL hangs there. Each record's spans are in the record's own trace.
         with self._tracer.start_as_current_span(names.SPAN_INGEST, context=Context()) as batch:
             batch.set_attribute(names.MESSAGING_BATCH_COUNT, len(received))
@@ -105,14 +116,21 @@ class Ingest:
             if event.data.topic != record.topic:
                 raise Undecodable(f"events of this type belong into {event.data.topic}")
         except Undecodable as error:
-            self.counts["rejected"] += 1
-            self._rejected_counter.add(1, {names.MESSAGING_DESTINATION: record.topic})
-            logger.warning("%s[%d]@%d is no event: %s", record.topic, record.partition, record.offset, error)
-            return Poison.of(record, str(error))
+            return self._rejected(record, f"is no event: {error}", str(error))
         source = redact_value(event.source)
         violations += source != event.source
         event = event.model_copy(update={"source": source})
         return Received(record, event, context_from(carrier_from_headers(headers)), violations)
+
+    def _refused(self, received: Received, error: DBAPIError) -> Poison:
+        cause = f"the database refuses it: {type(error.orig).__name__}"  # its own words may repeat the value
+        return self._rejected(received.record, cause, cause)
+
+    def _rejected(self, record: "ConsumerRecord[Any, Any]", said: str, cause: str) -> Poison:
+        self.counts["rejected"] += 1
+        self._rejected_counter.add(1, {names.MESSAGING_DESTINATION: record.topic})
+        logger.warning("%s[%d]@%d %s", record.topic, record.partition, record.offset, said)
+        return Poison.of(record, cause)
 
     def _start_spans(self, received: Received, batch: Span) -> tuple[Span, Span]:
         """Start the record's process span, and in it the span of storing it."""
