@@ -293,15 +293,15 @@ async def test_what_the_database_refuses_is_parked_and_the_rest_of_its_batch_is_
     outlet, me = sender
     engine = instance.states["logs"]["reading"]._database.engine
     refusal = {
-        "mysql": "ALTER TABLE entries MODIFY route VARCHAR(6)",
-        "sqlite": "CREATE TRIGGER refusal BEFORE INSERT ON entries WHEN NEW.route = '/refused' "
+        "mysql": "ALTER TABLE entries MODIFY method VARCHAR(7)",
+        "sqlite": "CREATE TRIGGER refusal BEFORE INSERT ON entries WHEN NEW.method = 'TOO-LONG' "
         "BEGIN SELECT RAISE(ABORT, 'refused'); END",
     }
     async with engine.begin() as connection:
         await connection.execute(text(refusal[engine.dialect.name]))
     for number in range(30):
         if number % 10 == 5:
-            await outlet.send(good(outlet.user).with_data(route="/refused"))
+            await outlet.send(good(outlet.user).with_data(method="TOO-LONG"))
         await outlet.send_good()
     assert await stored_ids(instance, me, outlet.good) == outlet.good
     letters = await own_letters(backends, outlet, 3)
