@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo test unit check format contracts lock servers clean
+.PHONY: help run demo test unit bench check format contracts lock servers clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -33,6 +33,10 @@ ifneq ($(NEWER),)
 else
 	@echo "unit tests on a newer Python: skipped, install python3.13 to run them"
 endif
+
+bench: $(READY) ## measure beside the least that does the same work, on real servers: ONLY=relay,emit ROUNDS=5 JSON=file
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(JSON),--json $(JSON))
 
 check: $(READY) ## everything that can be said without running the system; edits nothing
 	$(BIN)/ruff format --check .
