@@ -104,7 +104,7 @@ async def _ingested(setting: Setting, group: str, database: Database, telemetry:
         progress.stored(len(records))
         return poisons
 
-    letters = DeadLetters(Publisher(setting.kafka(), telemetry.tracer, "benchmark-dead-letters"))
+    letters = DeadLetters(Publisher(setting.kafka(), telemetry.tracer, "benchmark-dead-letters"), group)
     consumer = Consumer(setting.kafka(), [ACTIVITY], group, handle, letters, Ceiling(0.5, 100))
     task = asyncio.create_task(consumer.run())
     sample = await progress.sample()

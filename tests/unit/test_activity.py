@@ -4,23 +4,35 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from tidings.events import ActivityGap, ApiRequest, EventData
 from tidings.events.topics import ACTIVITY
 from tidings.kafka import activity
 from tidings.kafka.activity import ActivityLane
+from tidings.telemetry.propagation import carrier_of
 from unit.fakes import METER, FakePublisher, broker_down, in_span
 
 
-class Unencodable(EventData):
-    name = "broken"
+class Keyless(EventData):
+    name = "keyless"
     topic = ACTIVITY
 
     def key(self) -> str:
         raise RuntimeError("no key")
+
+
+class NoText(EventData):
+    name = "no_text"
+    topic = ACTIVITY
+
+    data: bytes = b"\xff"
 
 
 def call(number: int) -> ApiRequest:
@@ -80,12 +92,56 @@ async def test_a_running_lane_delivers_without_being_stopped() -> None:
     await lane.stop(task, 1)
 
 
-async def test_emitting_what_cannot_be_encoded_is_counted_and_never_raises(caplog: pytest.LogCaptureFixture) -> None:
-    lane = lane_of(FakePublisher())
-    lane.emit(Unencodable())
-    assert lane.counts == {"accepted": 1, "dropped.unencodable": 1}
-    assert accounted(lane)
+@pytest.mark.parametrize("broken", [Keyless(), NoText()], ids=["when its turn comes", "at once"])
+async def test_what_cannot_be_encoded_is_counted_and_never_raises(
+    broken: EventData, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = FakePublisher()
+    lane = lane_of(publisher)
+    lane.emit(call(1))
+    lane.emit(broken)
+    lane.emit(call(2))
+    await drained(lane)
+    assert keys(publisher) == [1, 2]
+    assert gaps(publisher) == [1]
+    assert lane.counts == {"accepted": 4, "delivered": 3, "dropped.unencodable": 1}
     assert "could not be encoded" in caplog.text
+
+
+async def test_an_attempt_that_is_made_again_sends_the_same_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker may have the first one; the consumer knows the second by its id."""
+    monkeypatch.setattr(activity, "RETRY_SECONDS", 0.001)
+    publisher = FakePublisher(broker_down(2))
+    lane = lane_of(publisher)
+    lane.emit(call(1))
+    await drained(lane)
+    assert len({outgoing.record for (outgoing,) in publisher.batches}) == 1
+
+
+async def test_an_event_happened_when_it_was_emitted_however_long_it_waited() -> None:
+    publisher = FakePublisher()
+    lane = lane_of(publisher)
+    before = datetime.now(UTC)
+    lane.emit(call(1))
+    after = datetime.now(UTC)
+    await asyncio.sleep(0.01)
+    await drained(lane)
+    (outgoing,) = publisher.delivered
+    assert before <= datetime.fromisoformat(dict(outgoing.record.headers)["ce_time"]) <= after
+
+
+async def test_drops_show_in_the_metrics_by_reason() -> None:
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("tests")
+    lane = ActivityLane(FakePublisher(), meter, "tidings-test", max_events=3)
+    for number in range(5):
+        lane.emit(call(number))
+    metrics: Any = reader.get_metrics_data()
+    ((metric,),) = [scope.metrics for resource in metrics.resource_metrics for scope in resource.scope_metrics]
+    assert metric.name == "tidings.events.dropped"
+    assert metric.data.is_monotonic
+    shown = {point.attributes["reason"]: point.value for point in metric.data.data_points}
+    assert shown == {"buffer_full": 2, "refused": 0, "shutdown": 0, "unencodable": 0}
 
 
 async def test_more_events_than_fit_drop_the_oldest_and_are_counted() -> None:
@@ -105,7 +161,7 @@ async def test_more_bytes_than_fit_drop_the_oldest_and_are_counted() -> None:
     lane = lane_of(probe)
     lane.emit(call(1))
     await drained(lane)
-    size = len(probe.delivered[0].record.value) + len(probe.delivered[0].record.key)
+    size = activity.OVERHEAD + len(probe.delivered[0].record.value)
 
     publisher = FakePublisher()
     lane = lane_of(publisher, max_bytes=size * 2)
@@ -212,8 +268,8 @@ async def test_each_event_keeps_the_trace_in_which_it_was_emitted() -> None:
     lane.emit(call(2))
     await drained(lane)
     inside, outside = publisher.delivered
-    assert inside.carrier["traceparent"].split("-")[1:3] == [trace_id, span_id]
-    assert outside.carrier == {}
+    assert carrier_of(inside.context)["traceparent"].split("-")[1:3] == [trace_id, span_id]
+    assert carrier_of(outside.context) == {}
 
 
 async def test_a_publisher_that_fails_unexpectedly_loses_no_event_uncounted() -> None:
@@ -237,7 +293,7 @@ async def test_every_event_is_accounted_for_in_good_times_and_bad(monkeypatch: p
     for number in range(5):
         lane.emit(call(number))
         assert accounted(lane)
-    lane.emit(Unencodable())
+    lane.emit(NoText())
     assert accounted(lane)
     task = asyncio.create_task(lane.run())
     while lane.counts["delivered"] < 2:

@@ -1,28 +1,57 @@
 """The activity lane: many cheap events, bounded in memory, never in the way of a request.
 
-`emit` puts the encoded record into a bounded buffer and returns; one task drains it. When Kafka is away for longer than
-the buffer lasts, the oldest events are dropped and counted, and an `activity.gap` event tells of them afterwards.
+`emit` puts the event into a bounded buffer and returns; one task encodes and sends it. When Kafka is away for longer
+than the buffer lasts, the oldest events are dropped and counted, and an `activity.gap` event tells of them afterwards.
 """
 
 import asyncio
 import logging
 from collections import Counter, deque
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from opentelemetry.metrics import Meter
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from tidings.events import ActivityGap, Event, EventData, encode
 from tidings.kafka.loops import end
 from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher
 from tidings.telemetry.names import METRIC_EVENTS_DROPPED
-from tidings.telemetry.propagation import current_carrier
+from tidings.telemetry.propagation import detached_context
 
 logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 10_000
-MAX_BYTES = 8 * 1024 * 1024
-BATCH = 500
+MAX_BYTES = 16 * 1024 * 1024
+OVERHEAD = 1_800
+"""Bytes that an event takes in memory beside its value: the objects around it."""
+BATCH = 100
+"""Encoding and sending so many takes a few milliseconds, in which no request is answered."""
 RETRY_SECONDS = 1.0
+
+REASONS = ("buffer_full", "refused", "shutdown", "unencodable")
+"""Why an event may be dropped."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An event in the buffer.
+
+    It is encoded when its turn comes, and once: an attempt that is made again sends the same event id.
+    """
+
+    data: EventData
+    time: datetime
+    context: Context
+    size: int
+    outgoing: Outgoing | None = None
+
+    def encoded(self, source: str) -> Outgoing:
+        """Return the record to publish."""
+        if self.outgoing is None:
+            self.outgoing = Outgoing(encode(Event(source=source, time=self.time, data=self.data)), self.context)
+        return self.outgoing
 
 
 class ActivityLane:
@@ -33,7 +62,7 @@ class ActivityLane:
         meter: counts drops as `tidings.events.dropped` by reason.
         source: the `ce_source` of the events.
         max_events: how many events may wait.
-        max_bytes: how many bytes of keys and values may wait.
+        max_bytes: how much memory they may take, about.
     """
 
     def __init__(
@@ -48,12 +77,13 @@ class ActivityLane:
         self._source = source
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._waiting: deque[Outgoing] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
         self._stopping = False
         self._untold = 0
-        self._dropped_counter = meter.create_counter(METRIC_EVENTS_DROPPED, unit="{event}")
+        # Read when it is exported: a counter of OpenTelemetry's own would cost each drop as much as all the rest.
+        meter.create_observable_counter(METRIC_EVENTS_DROPPED, [self._dropped], unit="{event}")
         self.counts: Counter[str] = Counter()
         """`accepted`, `delivered`, and `dropped.<reason>`, since start."""
 
@@ -61,15 +91,14 @@ class ActivityLane:
         """Queue an event; never blocks, raises or awaits."""
         self.counts["accepted"] += 1
         try:
-            outgoing = Outgoing(encode(Event(source=self._source, data=data)), current_carrier())
-        except Exception:  # the caller's request matters more than its trail
-            logger.exception("an activity event could not be encoded")
-            self._count_drop("unencodable")
+            waiting = Waiting(data, datetime.now(UTC), detached_context(), _size(data))
+        except Exception as error:  # the caller's request matters more than its trail
+            self._drop_unencodable(error)
             return
-        self._waiting.append(outgoing)
-        self._bytes += _size(outgoing)
+        self._waiting.append(waiting)
+        self._bytes += waiting.size
         while len(self._waiting) > self._max_events or self._bytes > self._max_bytes:
-            self._bytes -= _size(self._waiting.popleft())
+            self._bytes -= self._waiting.popleft().size
             self._count_drop("buffer_full")
         self._filled.set()
 
@@ -92,14 +121,11 @@ class ActivityLane:
         await self._publisher.close()
 
     async def _publish_oldest(self) -> None:
-        batch = list(islice(self._waiting, BATCH))
-        for outgoing in batch:
-            self._waiting.popleft()
-            self._bytes -= _size(outgoing)
+        batch = list(self._taken())
         try:
-            outcomes = await self._publisher.publish(batch)
+            outcomes = await self._publisher.publish([outgoing for _, outgoing in batch])
         except BaseException as error:  # whatever it was, the batch is not known to have arrived
-            self._put_back(batch)
+            self._put_back([waiting for waiting, _ in batch])
             if not isinstance(error, BrokerUnavailable):
                 raise
             logger.warning("activity waits: %s", error)
@@ -113,27 +139,44 @@ class ActivityLane:
         if None in outcomes:
             self._tell_of_gap()
 
+    def _taken(self) -> Iterator[tuple[Waiting, Outgoing]]:
+        """Take the oldest events out of the buffer, encoded."""
+        for _ in range(min(BATCH, len(self._waiting))):
+            waiting = self._waiting.popleft()
+            self._bytes -= waiting.size
+            try:
+                yield waiting, waiting.encoded(self._source)
+            except Exception as error:  # it would fail for ever, and the others wait
+                self._drop_unencodable(error)
+
     def _tell_of_gap(self) -> None:
         """Now that Kafka takes events again, say how many are missing."""
         dropped, self._untold = self._untold, 0
         if dropped:
             self.emit(ActivityGap(service=self._source, dropped=dropped))
 
-    def _put_back(self, batch: list[Outgoing]) -> None:
+    def _put_back(self, batch: Sequence[Waiting]) -> None:
         """Return what was not acknowledged to the front, as far as there is room."""
-        for outgoing in reversed(batch):
-            size = _size(outgoing)
-            if len(self._waiting) >= self._max_events or self._bytes + size > self._max_bytes:
+        for waiting in reversed(batch):
+            if len(self._waiting) >= self._max_events or self._bytes + waiting.size > self._max_bytes:
                 self._count_drop("buffer_full")
                 continue
-            self._waiting.appendleft(outgoing)
-            self._bytes += size
+            self._waiting.appendleft(waiting)
+            self._bytes += waiting.size
+
+    def _drop_unencodable(self, error: Exception) -> None:
+        logger.error("an activity event could not be encoded", exc_info=error)
+        self._count_drop("unencodable")
 
     def _count_drop(self, reason: str) -> None:
         self._untold += 1
         self.counts[f"dropped.{reason}"] += 1
-        self._dropped_counter.add(1, {"reason": reason})
+
+    def _dropped(self, _: CallbackOptions) -> Iterator[Observation]:
+        for reason in REASONS:
+            yield Observation(self.counts[f"dropped.{reason}"], {"reason": reason})
 
 
-def _size(outgoing: Outgoing) -> int:
-    return len(outgoing.record.value) + len(outgoing.record.key)
+def _size(data: EventData) -> int:
+    """Return how much memory `data` takes while it waits; to write it out is the quickest way to know."""
+    return OVERHEAD + len(data.model_dump_json().encode())

@@ -19,7 +19,7 @@ from tidings.events import Record
 from tidings.kafka.diagnosis import explain
 from tidings.kafka.settings import KafkaSettings
 from tidings.telemetry import names
-from tidings.telemetry.propagation import carrier_of, context_from
+from tidings.telemetry.propagation import carrier_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Outgoing:
     """A record to publish, and the trace context of what caused it."""
 
     record: Record
-    carrier: Mapping[str, str] = field(default_factory=dict)
+    context: Context = field(default_factory=Context)
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
@@ -96,11 +96,10 @@ class Publisher:
         Raises:
             BrokerUnavailable: not all were acknowledged within `deadline` seconds.
         """
-        contexts = [context_from(outgoing.carrier) for outgoing in batch]
-        spans = [self._start_span(outgoing, context) for outgoing, context in zip(batch, contexts, strict=True)]
+        spans = [self._start_span(outgoing) for outgoing in batch]
         raw = [
-            _with_trace(outgoing.record, set_span_in_context(span, context))
-            for outgoing, span, context in zip(batch, spans, contexts, strict=True)
+            _with_trace(outgoing.record, set_span_in_context(span, outgoing.context))
+            for outgoing, span in zip(batch, spans, strict=True)
         ]
         try:
             outcomes = await self.publish_raw(raw, deadline)
@@ -170,12 +169,12 @@ class Publisher:
             return refusal
         return None
 
-    def _start_span(self, outgoing: Outgoing, context: Context) -> Span:
+    def _start_span(self, outgoing: Outgoing) -> Span:
         record = outgoing.record
         headers = dict(record.headers)
         return self._tracer.start_span(
             f"publish {record.topic}",
-            context=context,
+            context=outgoing.context,
             kind=SpanKind.PRODUCER,
             attributes={
                 names.MESSAGING_SYSTEM: "kafka",

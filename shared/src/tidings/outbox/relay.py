@@ -25,6 +25,7 @@ from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher, is_r
 from tidings.outbox.backlog import BacklogGauges
 from tidings.outbox.lease import Lease
 from tidings.telemetry import names
+from tidings.telemetry.propagation import context_from
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +173,6 @@ def _outgoing(row: Row[Any]) -> Outgoing:
             value=row.value,
             headers=tuple((name, text) for name, text in json.loads(row.headers)),
         ),
-        carrier=json.loads(row.trace_context),
+        context=context_from(json.loads(row.trace_context)),
         attributes={names.OUTBOX_WAIT: round(waited.total_seconds() * 1000, 3)},
     )

@@ -10,7 +10,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
-from opentelemetry.trace import SpanContext, get_current_span
+from opentelemetry.trace import NonRecordingSpan, SpanContext, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tidings.events.redaction import REDACTED, redact_value
@@ -69,6 +69,11 @@ def carrier_of(context: Context | None) -> dict[str, str]:
     carrier: dict[str, str] = {}
     PROPAGATOR.inject(carrier, context)
     return carrier
+
+
+def detached_context() -> Context:
+    """Return the current context for later: its span is there by name only, so a span that ended need not be kept."""
+    return set_span_in_context(NonRecordingSpan(get_current_span().get_span_context()))
 
 
 def context_from(carrier: Mapping[str, str]) -> Context:
