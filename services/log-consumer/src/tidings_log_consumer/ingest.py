@@ -132,8 +132,8 @@ class Ingest:
         logger.warning("%s[%d]@%d %s", record.topic, record.partition, record.offset, said)
         return Poison.of(record, cause)
 
-    def _start_spans(self, received: Received, batch: Span) -> tuple[Span, Span]:
-        """Start the record's process span, and in it the span of storing it."""
+    def _start_spans(self, received: Received, batch: Span) -> Sequence[Span]:
+        """Start the record's process span, and in it the span of storing it, unless nobody will see it."""
         record = received.record
         process = self._tracer.start_span(
             f"process {record.topic}",
@@ -151,6 +151,8 @@ class Ingest:
                 names.EVENT_TYPE: received.event.data.type(),
             },
         )
+        if not process.is_recording():
+            return [process]
         return process, self._tracer.start_span(names.SPAN_STORE, context=set_span_in_context(process))
 
 
