@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -85,6 +86,7 @@ def _serve(app: FastAPI, settings: ServiceSettings) -> int:
         )
     )
     end_on_signals()
+    gc.freeze()  # what is imported stays; the collector need not go through it again and again
     server.run()
     return 0 if server.started else 1
 
