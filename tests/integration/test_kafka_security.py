@@ -21,7 +21,8 @@ from support.servers import RealServers, require
 from support.system import Process, migrate, real_system
 from support.topic import records_of
 from tidings.kafka.diagnosis import explain
-from tidings.kafka.publisher import BrokerUnavailable, RawRecord
+from tidings.kafka.ordered import RawRecord
+from tidings.kafka.publisher import BrokerUnavailable
 from tidings.kafka.settings import KafkaSettings
 from tidings.kafka.topics import ReplicationSettings, Topics, TopicsSettings, TopicsUnavailable
 from tidings.settings import variable

@@ -5,7 +5,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -31,7 +30,7 @@ from tidings.kafka.publisher import Publisher
 from tidings.kafka.settings import KafkaSettings
 from tidings.outbox import commands
 from tidings.outbox.record import Outbox
-from tidings.outbox.relay import Relay, turns
+from tidings.outbox.relay import Relay
 from tidings.outbox.table import outbox_table
 from tidings.telemetry.propagation import context_from
 from tidings_local.backends import Backends
@@ -358,14 +357,3 @@ async def test_an_event_that_a_second_relay_publishes_later_is_in_the_trace_of_i
     parent = f"00-{trace_id}-{span.context.span_id:016x}-01"
     carried = [(name, text.decode()) for name, text in record.headers if name in request]
     assert carried == [("traceparent", parent), ("tracestate", "ours=1"), ("baggage", "tenant=7")]
-
-
-async def test_turns_give_each_key_one_row_at_a_time_in_order() -> None:
-    @dataclass
-    class Waiting:
-        key: str
-        position: int
-
-    rows: list[Any] = [Waiting(key, position) for position, key in enumerate("aabcab")]
-    found = [[(row.key, row.position) for row in turn] for turn in turns(rows)]
-    assert found == [[("a", 0), ("b", 2), ("c", 3)], [("a", 1), ("b", 5)], [("a", 4)]]

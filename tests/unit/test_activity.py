@@ -16,6 +16,7 @@ from tidings.events import ActivityGap, ApiRequest, EventData
 from tidings.events.topics import ACTIVITY
 from tidings.kafka import activity
 from tidings.kafka.activity import ActivityLane
+from tidings.kafka.ordered import HeldBack
 from tidings.telemetry.propagation import carrier_of
 from unit.fakes import METER, FakePublisher, broker_down, in_span
 
@@ -230,6 +231,16 @@ async def test_records_that_the_broker_refuses_are_counted_and_the_others_delive
     assert keys(publisher) == [0, 2]
     assert gaps(publisher) == [1]
     assert lane.counts == {"accepted": 4, "delivered": 3, "dropped.refused": 1}
+
+
+async def test_records_that_are_held_back_go_out_next() -> None:
+    publisher = FakePublisher([[None, ValueError("too large"), HeldBack(), HeldBack()]])
+    lane = lane_of(publisher)
+    for number in range(4):
+        lane.emit(call(number))
+    await drained(lane)
+    assert keys(publisher) == [0, 2, 3]
+    assert lane.counts == {"accepted": 5, "delivered": 4, "dropped.refused": 1}
 
 
 async def hang(*_: object) -> None:

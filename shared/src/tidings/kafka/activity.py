@@ -16,6 +16,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from tidings.events import ActivityGap, Event, EventData, encode
 from tidings.kafka.loops import end
+from tidings.kafka.ordered import is_held_back
 from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher
 from tidings.telemetry.names import METRIC_EVENTS_DROPPED
 from tidings.telemetry.propagation import detached_context
@@ -131,10 +132,12 @@ class ActivityLane:
             logger.warning("activity waits: %s", error)
             await asyncio.sleep(RETRY_SECONDS)
             return
+        held_back = [waiting for (waiting, _), outcome in zip(batch, outcomes, strict=True) if is_held_back(outcome)]
+        self._put_back(held_back)
         for outcome in outcomes:
             if outcome is None:
                 self.counts["delivered"] += 1
-            else:
+            elif not is_held_back(outcome):
                 self._count_drop("refused")
         if None in outcomes:
             self._tell_of_gap()

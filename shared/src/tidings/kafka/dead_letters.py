@@ -11,7 +11,8 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-from tidings.kafka.publisher import BrokerUnavailable, Publisher, RawRecord
+from tidings.kafka.ordered import RawRecord
+from tidings.kafka.publisher import BrokerUnavailable, Publisher
 
 SUFFIX = ".dlq"
 PREFIX = "tidings_dlq_"

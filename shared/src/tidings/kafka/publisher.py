@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidTopicError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from tidings.events import Record
 from tidings.kafka.diagnosis import explain
+from tidings.kafka.ordered import Outcome, RawRecord, is_held_back, send_in_order
 from tidings.kafka.settings import KafkaSettings
 from tidings.telemetry import names
 from tidings.telemetry.propagation import carrier_of
@@ -27,9 +28,6 @@ BATCH_DEADLINE = 15.0
 """Seconds until a batch that the broker has not acknowledged is given up, and its producer with it."""
 STOP_DEADLINE = 1.0
 
-REFUSED = (MessageSizeTooLargeError, InvalidTopicError)
-"""Errors that concern one record; its producer is well."""
-
 
 @dataclass(frozen=True)
 class Outgoing:
@@ -38,21 +36,6 @@ class Outgoing:
     record: Record
     context: Context = field(default_factory=Context)
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RawRecord:
-    """A record to the byte."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
-
-
-def is_refusal(outcome: Exception | None) -> bool:
-    """Tell whether the broker will never take this record, however often it is asked."""
-    return isinstance(outcome, REFUSED)
 
 
 class BrokerUnavailable(Exception):
@@ -73,6 +56,7 @@ class Publisher:
         self._tracer = tracer
         self._client_id = client_id
         self._producer: AIOKafkaProducer | None = None
+        self._singly = False
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
@@ -87,11 +71,11 @@ class Publisher:
         except (TimeoutError, KafkaError, OSError) as error:
             raise BrokerUnavailable(await explain(self._settings, error)) from error
 
-    async def publish(self, batch: Sequence[Outgoing], deadline: float = BATCH_DEADLINE) -> list[Exception | None]:
+    async def publish(self, batch: Sequence[Outgoing], deadline: float = BATCH_DEADLINE) -> list[Outcome]:
         """Send `batch` in order and wait for every acknowledgement.
 
         Returns:
-            For each record `None`, or why the broker refused it.
+            For each record `None`, or why the broker refused it, or `HeldBack` when that is the fault of another one.
 
         Raises:
             BrokerUnavailable: not all were acknowledged within `deadline` seconds.
@@ -111,18 +95,18 @@ class Publisher:
             _end(span, outcome)
         return outcomes
 
-    async def publish_raw(self, batch: Sequence[RawRecord], deadline: float = BATCH_DEADLINE) -> list[Exception | None]:
+    async def publish_raw(self, batch: Sequence[RawRecord], deadline: float = BATCH_DEADLINE) -> list[Outcome]:
         """Send records as they are, without spans; returns and raises as `publish` does."""
         try:
             async with asyncio.timeout(deadline):
                 producer = await self._connected()
-                sends = [await self._send(producer, record) for record in batch]
-                outcomes = [await self._outcome(send) for send in sends]
+                outcomes = await send_in_order(producer, batch, singly=self._singly)
         except (TimeoutError, KafkaError, OSError) as error:
             self._discard()
             raise BrokerUnavailable(await explain(self._settings, error)) from error
-        if any(outcome and not is_refusal(outcome) for outcome in outcomes):
+        if any(outcomes):  # the broker would take this producer's next batch for one out of order
             self._discard()
+        self._singly = any(map(is_held_back, outcomes))
         return outcomes
 
     async def close(self) -> None:
@@ -146,28 +130,6 @@ class Publisher:
                 raise
             self._producer = producer
         return self._producer
-
-    @staticmethod
-    async def _send(producer: AIOKafkaProducer, record: RawRecord) -> "asyncio.Future[object] | Exception":
-        try:
-            future: asyncio.Future[object] = await producer.send(
-                record.topic, record.value, key=record.key, headers=list(record.headers)
-            )
-        except REFUSED as error:
-            refusal: Exception = error
-            return refusal
-        return future
-
-    @staticmethod
-    async def _outcome(send: "asyncio.Future[object] | Exception") -> Exception | None:
-        if isinstance(send, Exception):
-            return send
-        try:
-            await asyncio.shield(send)
-        except KafkaError as error:
-            refusal: Exception = error
-            return refusal
-        return None
 
     def _start_span(self, outgoing: Outgoing) -> Span:
         record = outgoing.record
@@ -223,7 +185,7 @@ def _with_trace(record: Record, context: Context) -> RawRecord:
     return RawRecord(record.topic, record.key, record.value, encoded)
 
 
-def _end(span: Span, error: Exception | None) -> None:
+def _end(span: Span, error: Outcome) -> None:
     if error:
         span.set_status(Status(StatusCode.ERROR, type(error).__name__))
     span.end()

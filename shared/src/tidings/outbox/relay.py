@@ -9,8 +9,7 @@ import contextlib
 import json
 import logging
 import random
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import Record
 from tidings.kafka.loops import end
-from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher, is_refusal
+from tidings.kafka.ordered import Outcome, is_held_back, is_refusal
+from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher
 from tidings.outbox.backlog import BacklogGauges
 from tidings.outbox.lease import Lease
 from tidings.telemetry import names
@@ -107,17 +107,13 @@ class Relay:
     async def _publish_oldest(self) -> bool:
         """Publish the oldest rows, each key's in order; `True` when there may be more."""
         rows = await self._database.read(self._oldest)
-        held_back: set[str] = set()
-        for turn in turns(rows):
-            ready = [row for row in turn if row.key not in held_back]
-            if not ready:
-                break
-            outcomes = await self._publisher.publish([_outgoing(row) for row in ready])
-            await self._settle(ready, outcomes)
-            held_back |= {row.key for row, outcome in zip(ready, outcomes, strict=True) if outcome}
-        return len(rows) == BATCH
+        if not rows:
+            return False
+        outcomes = await self._publisher.publish([_outgoing(row) for row in rows])
+        await self._settle(rows, outcomes)
+        return len(rows) == BATCH or any(map(is_held_back, outcomes))
 
-    async def _settle(self, rows: Sequence[Row[Any]], outcomes: Sequence[Exception | None]) -> None:
+    async def _settle(self, rows: Sequence[Row[Any]], outcomes: Sequence[Outcome]) -> None:
         """Forget what the broker acknowledged, park what it refused, and keep the rest."""
         acknowledged = [row.position for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
         refused = {row.position: outcome for row, outcome in zip(rows, outcomes, strict=True) if is_refusal(outcome)}
@@ -132,7 +128,7 @@ class Relay:
         self._published.add(len(acknowledged))
         for position, reason in refused.items():
             logger.error("outbox row %d is parked, Kafka refuses it: %r", position, reason)
-        if len(acknowledged) + len(refused) < len(rows):
+        if any(outcome and not is_refusal(outcome) and not is_held_back(outcome) for outcome in outcomes):
             raise BrokerUnavailable("some events were not acknowledged")
 
     async def _oldest(self, connection: AsyncConnection) -> Sequence[Row[Any]]:
@@ -146,16 +142,6 @@ class Relay:
             .limit(BATCH)
         )
         return (await connection.execute(statement)).all()
-
-
-def turns(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
-    """Split rows into turns in which each key occurs once: a key's next row goes out when its last is acknowledged."""
-    waiting: dict[str, deque[Row[Any]]] = {}
-    for row in rows:
-        waiting.setdefault(row.key, deque()).append(row)
-    while waiting:
-        yield [queue.popleft() for queue in waiting.values()]
-        waiting = {key: queue for key, queue in waiting.items() if queue}
 
 
 async def park(transaction: Transaction, table: Table, position: int, reason: str) -> None:
