@@ -27,14 +27,14 @@ class Kafka:
         ports: Sequence[BrokerPorts] | None = None,
         security: Security | None = None,
     ) -> None:
-        """Choose the ports, unless they are given: one pair for each broker.
+        """Choose the ports, unless they are given: one set for each broker.
 
         Raises:
-            ValueError: there are not as many pairs of ports as brokers, or several brokers with `security`.
+            ValueError: there are not as many sets of ports as brokers, or several brokers with `security`.
         """
         self.ports = tuple(ports or (BrokerPorts.free() for _ in range(brokers)))
         if len(self.ports) != brokers or brokers < 1:
-            raise ValueError(f"{brokers} brokers cannot have {len(self.ports)} pairs of ports")
+            raise ValueError(f"{brokers} brokers cannot have {len(self.ports)} sets of ports")
         if security and brokers > 1:
             raise ValueError("the ports of `security` are those of one broker")
         folder.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,8 @@ class Broker(Server):
 
     def _ports(self) -> Sequence[int]:
         more = self._security.listeners if self._security else ()
-        return [*self._quorum[self.node - 1], *(listener.port for listener in more)]
+        own = self._quorum[self.node - 1]
+        return [own.client, own.controller, own.internal, *(listener.port for listener in more)]
 
     def _answers(self) -> bool:
         return self.sees({self.node})

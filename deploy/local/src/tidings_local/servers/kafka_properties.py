@@ -18,16 +18,17 @@ def properties(node: int, quorum: Sequence[BrokerPorts], data: Path, security: S
 
 
 def _identity(node: int, quorum: Sequence[BrokerPorts], data: Path) -> dict[str, object]:
-    clients = f"PLAINTEXT://{LOOPBACK}:{quorum[node - 1].client}"
+    own = quorum[node - 1]
+    internal = f"INTERNAL://{LOOPBACK}:{own.internal}"  # brokers reach each other past the proxies of clients
     voters = [f"{n}@{LOOPBACK}:{ports.controller}" for n, ports in enumerate(quorum, start=1)]
     return {
         "process.roles": "broker,controller",
         "node.id": node,
         "log.dirs": data,
-        "listeners": f"{clients},CONTROLLER://{LOOPBACK}:{quorum[node - 1].controller}",
-        "advertised.listeners": clients,
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
+        "listeners": f"CLIENT://{LOOPBACK}:{own.client},{internal},CONTROLLER://{LOOPBACK}:{own.controller}",
+        "advertised.listeners": f"CLIENT://{LOOPBACK}:{own.advertised},{internal}",
+        "listener.security.protocol.map": "CLIENT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "INTERNAL",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": ",".join(voters),
     }

@@ -16,15 +16,19 @@ _given: set[int] = set()
 
 
 class BrokerPorts(NamedTuple):
-    """The two ports of a Kafka broker: for clients, and for the controllers' quorum."""
+    """The ports of a Kafka broker: for clients, for the controllers' quorum, and for the other brokers."""
 
     client: int
     controller: int
+    internal: int
+    advertised: int
+    """What clients are told: `client`, or the port of a proxy in front of it."""
 
     @classmethod
     def free(cls) -> Self:
-        """Two free ports."""
-        return cls(free_port(), free_port())
+        """Free ports."""
+        client = free_port()
+        return cls(client, free_port(), free_port(), advertised=client)
 
 
 def free_port() -> int:
