@@ -14,7 +14,6 @@ from tidings_local.servers.ports import LOOPBACK, free_port
 LATENCY_SECONDS = 0.2
 CHUNK = 65536
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
-LOOK_SECONDS = 0.05
 
 
 class Mode(enum.Enum):
@@ -46,6 +45,8 @@ class Proxy:
         self.upstream = upstream
         self.port = port
         self.mode = Mode.FORWARD
+        self.passable = asyncio.Event()
+        self.passable.set()
         self._loop = loop
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server = self._wait_for(asyncio.start_server(self._accept, LOOPBACK, port))
@@ -64,6 +65,10 @@ class Proxy:
 
     async def _become(self, mode: Mode) -> None:
         self.mode = mode
+        if mode is Mode.BLACK_HOLE:
+            self.passable.clear()
+        else:
+            self.passable.set()
         if mode is Mode.RESET:
             for connection in self._connections:
                 connection.reset()
@@ -133,8 +138,7 @@ class _Connection:
                 if not self._dead:
                     writer.write(data)
                     await writer.drain()
-        while self._proxy.mode is Mode.BLACK_HOLE:
-            await asyncio.sleep(LOOK_SECONDS)
+        await self._proxy.passable.wait()
 
 
 class Proxies:

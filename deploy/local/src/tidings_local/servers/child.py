@@ -45,7 +45,7 @@ def _spawner() -> ThreadPoolExecutor:
 def _spawn(command: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
-            [*_death_signal(), *command],
+            [*death_signal(), *command],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -54,7 +54,8 @@ def _spawn(command: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[
         )
 
 
-def _death_signal() -> list[str]:
+def death_signal() -> list[str]:
+    """The beginning of a command that is to end with the thread that spawns it, however that ends."""
     # A launcher that is SIGKILLed cannot stop anything, so the kernel does it: setpriv asks for
     # PR_SET_PDEATHSIG and becomes the server. SIGKILL, because a paused server heeds nothing
     # else. Without setpriv (macOS) servers still end with an orderly exit of the launcher.

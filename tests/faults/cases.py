@@ -1,0 +1,93 @@
+"""The cases: what may befall whom, and how each of it is done and undone."""
+
+import random
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from faults.proxy import Mode
+from faults.servers import Target
+from faults.system import FaultySystem
+from support.system import Process
+
+SERVERS = ("broker", "brokers", "mariadb", "redis")
+SERVICES = ("auth", "messages", "log-consumer", "relay-leader")
+SERVER_FAULTS = ("sigkill", "sigstop", "sigterm", "reset", "latency", "black-hole")
+SERVICE_FAULTS = ("sigkill", "sigterm")
+
+SECONDS = {"sigkill": 3.0, "sigterm": 3.0, "sigstop": 15.0, "reset": 4.0, "latency": 6.0, "black-hole": 12.0}
+"""How long a fault of a server lasts. A black hole outlasts the clients' own deadlines of ten seconds."""
+END_SECONDS = 15.0
+"""Within this time a process that is asked to end has to."""
+
+MODES = {"reset": Mode.RESET, "latency": Mode.LATENCY, "black-hole": Mode.BLACK_HOLE}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault of one target."""
+
+    fault: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.fault}:{self.target}"
+
+
+MATRIX: Sequence[Case] = [
+    *(Case(fault, target) for fault in SERVER_FAULTS for target in SERVERS),
+    *(Case(fault, target) for fault in SERVICE_FAULTS for target in SERVICES),
+]
+
+
+def suffer(case: Case, system: FaultySystem, chance: random.Random) -> None:
+    """Let a fault happen, last, and be healed; returns when the target is there again."""
+    if case.target in SERVERS:
+        _befall_servers(case.fault, system.servers.target(case.target), SECONDS[case.fault] * chance.uniform(1, 1.3))
+    else:
+        _end_process(case.fault, _victim(case.target, system, chance))
+
+
+def _befall_servers(fault: str, target: Target, seconds: float) -> None:
+    if fault in MODES:
+        target.become(MODES[fault])
+        time.sleep(seconds)
+        target.become(Mode.FORWARD)
+    elif fault == "sigstop":
+        for server in target.servers:
+            server.pause()
+        time.sleep(seconds)
+        for server in target.servers:
+            server.resume()
+    else:
+        if fault == "sigterm":
+            for server in target.servers:
+                server.ask_to_stop()
+            for server in target.servers:
+                server.stop()
+        else:
+            for server in target.servers:
+                server.kill()
+        time.sleep(seconds)
+        target.start()
+
+
+def _victim(target: str, system: FaultySystem, chance: random.Random) -> Process:
+    leader = system.relay_leader()
+    if target == "relay-leader":
+        return leader
+    if target == "messages":
+        return next(one for one in system.replicas("messages") if one is not leader)
+    return chance.choice(system.replicas("logs" if target == "log-consumer" else target))
+
+
+def _end_process(fault: str, process: Process) -> None:
+    """End a process and wait until the next one, which the supervisor starts, is alive."""
+    victim = process.running
+    assert victim
+    victim.send_signal(signal.SIGKILL if fault == "sigkill" else signal.SIGTERM)
+    victim.wait(END_SECONDS)
+    while process.running is victim:
+        time.sleep(0.02)
+    process.wait_until_alive()

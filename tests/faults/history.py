@@ -1,0 +1,72 @@
+"""The history of a run: what clients asked for, and what they were told."""
+
+import enum
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+
+class Outcome(enum.Enum):
+    """What a client knows about the effect of its call."""
+
+    OK = "ok"
+    """A 2xx: it took effect, for good."""
+    FAIL = "fail"
+    """A 4xx: it has no effect, and never will."""
+    UNKNOWN = "unknown"
+    """No answer or a 5xx: it may have taken effect, once."""
+
+
+@dataclass
+class Operation:
+    """One call."""
+
+    kind: str
+    """`post`, `register` or `login`."""
+    subject: str
+    """What tells its effect from all others: the text of a message, the name of a user."""
+    invoked: float = field(default_factory=time.monotonic)
+    ended: float = 0.0
+    outcome: Outcome = Outcome.UNKNOWN
+    status: int | None = None
+    made: str | None = None
+    """The id of what it made, as the answer says."""
+
+
+class History:
+    """All operations of a run, in the order of their ends; any thread may add to it."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def record(self, kind: str, subject: str) -> Iterator[Operation]:
+        """Record the call that the block makes; without an answer its outcome stays unknown."""
+        operation = Operation(kind, subject)
+        try:
+            yield operation
+        except httpx.HTTPError:
+            pass
+        finally:
+            operation.ended = time.monotonic()
+            with self._lock:
+                self.operations.append(operation)
+
+    def since(self, moment: float) -> list[Operation]:
+        """Return the operations that ended after `moment`."""
+        with self._lock:
+            return [operation for operation in self.operations if operation.ended > moment]
+
+
+def answered(operation: Operation, answer: httpx.Response) -> None:
+    """Note what the service said."""
+    operation.status = answer.status_code
+    if answer.is_success:
+        operation.outcome = Outcome.OK
+    elif answer.is_client_error:
+        operation.outcome = Outcome.FAIL
