@@ -9,6 +9,8 @@ from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Ta
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from faults.proxy import Mode, Proxy, open_proxies
+from support.servers import RealServers
 from tidings.database.columns import MARIADB
 from tidings.database.engine import create_engine
 from tidings.database.settings import DatabaseSettings
@@ -142,3 +144,47 @@ async def test_an_error_of_the_database_does_not_show_what_was_written(database:
     with pytest.raises(Exception, match="INSERT") as caught:
         await database.run_in_transaction(work)
     assert "canary-text" not in str(caught.value)
+
+
+@pytest.fixture
+async def behind_proxy(servers: RealServers) -> AsyncIterator[tuple[Database, Proxy]]:
+    """A database whose connections may be cut."""
+    mariadb = servers.mariadb
+    mariadb.create_database("behind_proxy")
+    with open_proxies() as proxies:
+        proxy = proxies.to(mariadb.port)
+        url = mariadb.url("behind_proxy").replace(f":{mariadb.port}/", f":{proxy.port}/")
+        engine = create_engine(DatabaseSettings(url=SecretStr(url), deadline_seconds=1))
+        yield Database(engine, 1), proxy
+        await engine.dispose()
+
+
+@pytest.mark.real
+async def test_a_read_ends_when_the_end_of_its_transaction_is_swallowed(
+    behind_proxy: tuple[Database, Proxy],
+) -> None:
+    database, proxy = behind_proxy
+
+    async def read(connection: AsyncConnection) -> None:
+        await connection.execute(text("SELECT 1"))
+        proxy.become(Mode.BLACK_HOLE)
+
+    async with asyncio.timeout(5):
+        with pytest.raises(DatabaseUnavailable):
+            await database.read(read)
+
+
+@pytest.mark.real
+async def test_what_is_committed_is_told_when_the_connection_dies_right_after(
+    behind_proxy: tuple[Database, Proxy],
+) -> None:
+    """Would hang for ever if the pool had to say anything to the server when it takes the connection back."""
+    database, proxy = behind_proxy
+
+    async def write(transaction: Transaction) -> str:
+        await transaction.execute(text("SELECT 1"))
+        transaction.after_commit(lambda: proxy.become(Mode.BLACK_HOLE))
+        return "committed"
+
+    async with asyncio.timeout(5):
+        assert await database.run_in_transaction(write) == "committed"

@@ -34,6 +34,9 @@ def create_engine(settings: DatabaseSettings, telemetry: Telemetry | None = None
             max_overflow=0,
             pool_timeout=settings.deadline_seconds,
             pool_pre_ping=True,
+            # Every unit of work ends its transaction itself, within its deadline. A rollback by the pool would come
+            # after it, where SQLAlchemy lets no cancellation through: on a dead connection it would never end.
+            pool_reset_on_return=None,
             pool_recycle=900,
             connect_args={
                 "connect_timeout": settings.deadline_seconds,

@@ -47,7 +47,7 @@ async def require_head(engine: AsyncEngine, package: str) -> None:
     """
     scripts = ScriptDirectory(str(location(package)))
     known = {script.revision for script in scripts.walk_revisions()}
-    async with engine.connect() as connection:
+    async with engine.connect() as connection, connection.begin():
         current = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
     head = scripts.get_current_head()
     if current != head and (current is None or current in known):

@@ -82,7 +82,7 @@ class Database:
         """
 
         async def run() -> T:
-            async with self.engine.connect() as connection:
+            async with self.engine.connect() as connection, connection.begin():
                 return await work(connection)
 
         return await self._in_time(run, None)
@@ -114,8 +114,12 @@ class Database:
         async with self.engine.connect() as connection:
             await connection.execution_options(**{WRITES: True})
             transaction = Transaction(connection)
-            async with connection.begin():
-                result = await work(transaction)
+            try:
+                async with connection.begin():
+                    result = await work(transaction)
+            except BaseException:
+                await connection.invalidate()  # a COMMIT that failed may have left it open
+                raise
             transaction.committed()
             return result
 
