@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from faults.proxy import Mode
 from faults.servers import Target
-from faults.system import FaultySystem
+from faults.system import START_SECONDS, FaultySystem
 from support.system import Process
 
 SERVERS = ("broker", "brokers", "mariadb", "redis")
@@ -90,4 +90,4 @@ def _end_process(fault: str, process: Process) -> None:
     victim.wait(END_SECONDS)
     while process.running is victim:
         time.sleep(0.02)
-    process.wait_until_alive()
+    process.wait_until_alive(START_SECONDS)

@@ -84,9 +84,12 @@ class Runner:
         result.rest = time.monotonic() - paused
         result.fresh = ages.fresh_after(healed)
         result.exits = len(self._system.exits) - exits
-        self._judge(result, reason, healed, started)
         if reason:
+            # What waits is not lost: whether it is, shows when the system has been helped.
+            result.violations.append(Violation("not recovered", reason))
             self._system.restart_by_hand()
+            self._rest(time.monotonic())
+        self._judge(result, healed, started)
         result.seconds = time.monotonic() - started
         return result
 
@@ -98,28 +101,18 @@ class Runner:
             time.sleep(0.2)
         return None
 
-    def _judge(self, result: Result, reason: str | None, healed: float, started: float) -> None:
+    def _judge(self, result: Result, healed: float, started: float) -> None:
         evidence = gather(self._system)
         operations = self._load.history.since(started)
         result.outcomes = {outcome: sum(one.outcome is outcome for one in operations) for outcome in Outcome}
         result.slowest = max(one.ended - one.invoked for one in operations)
-        import os
-
-        if os.environ.get("DEBUG"):
-            for one in operations:
-                if one.ended - one.invoked > 2.5:
-                    print(
-                        f"   slow {one.kind} {one.subject[:30]} {one.invoked - healed:.1f} {one.ended - one.invoked:.1f} {one.status}"
-                    )
         result.success = max(_first_success(operations, kind, healed) for kind in ("post", "register", "login"))
         result.retries, self._retries = evidence.retries - self._retries, evidence.retries
         result.counts = evidence.counts
         found = check(self._load.history.operations, evidence)
         result.violations += [violation for violation in found if violation not in self._known]
         self._known.update(found)
-        if reason:
-            result.violations.append(Violation("not recovered", reason))
-        elif len(set(evidence.counts)) > 1:
+        if len(set(evidence.counts)) > 1:
             result.violations.append(Violation("counts", "database, topics, store: {} {} {}".format(*evidence.counts)))
         if result.success > SUCCESS_SECONDS:
             result.violations.append(Violation("slow", f"first success {result.success:.1f} s after the heal"))

@@ -27,6 +27,7 @@ SERVICES = {
 }
 """Each service's package, and how many replicas run: two relays for one lease, two members of one group."""
 LOOK_SECONDS = 0.05
+START_SECONDS = 90.0
 
 
 @dataclass
@@ -84,7 +85,7 @@ class FaultySystem:
         for process in self.processes.values():
             process.kill()
         time.sleep(4 * LOOK_SECONDS)
-        self.wait_until_ready(60)
+        self.wait_until_ready(START_SECONDS)
 
     def supervise(self) -> None:
         """Start each process again when it has ended, until the system is closed."""
@@ -144,8 +145,8 @@ def running_system(folder: Path, servers: Servers, without: Mapping[str, str] | 
         for process in system.processes.values():
             process.launch()
         for process in system.processes.values():
-            process.wait_until_alive()
-        system.wait_until_ready(60)
+            process.wait_until_alive(START_SECONDS)
+        system.wait_until_ready(START_SECONDS)
         supervisor.start()
         yield system
     finally:

@@ -50,10 +50,10 @@ class Process:
         self.launch()
         self.wait_until_alive()
 
-    def wait_until_alive(self) -> None:
+    def wait_until_alive(self, seconds: float = START_SECONDS) -> None:
         """Wait until it answers; fail with its output when it ends instead."""
         assert self.running
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + seconds
         while not self._alive():
             assert self.running.poll() is None, f"{self.name} ended:\n{self.output()[-3000:]}"
             assert time.monotonic() < end, f"{self.name} does not answer:\n{self.output()[-3000:]}"
