@@ -43,7 +43,6 @@ def _run(seed: int, cases: list[Case], folder: Path, results: list[Result]) -> N
     """Run the cases in an order of the seed, on a system of their own."""
     print(f"seed {seed}: starting MariaDB, Redis, three brokers and all services …", flush=True)
     order = random.Random(seed).sample(cases, len(cases))
-    folder.mkdir()
     with running(folder, seed) as runner:
         for number, case in enumerate(order, start=1):
             results.append(runner.run(case))

@@ -5,11 +5,14 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import uuid4
 
 from faults.proxy import Mode
 from faults.servers import Target
 from faults.system import START_SECONDS, FaultySystem
+from support import kcat
 from support.system import Process
+from tidings.events.topics import MESSAGES
 
 SERVERS = ("broker", "brokers", "mariadb", "redis")
 SERVICES = ("auth", "messages", "log-consumer", "relay-leader")
@@ -21,6 +24,9 @@ SECONDS = {"sigkill": 3.0, "sigterm": 3.0, "sigstop": 15.0, "reset": 4.0, "laten
 END_SECONDS = 15.0
 """Within this time a process that is asked to end has to."""
 
+UNREADABLE, UNREADABLE_PAUSE = 5, 1.0
+"""How many records that cannot be read are written, and the seconds of good ones between them."""
+
 MODES = {"reset": Mode.RESET, "latency": Mode.LATENCY, "black-hole": Mode.BLACK_HOLE}
 
 
@@ -30,6 +36,8 @@ class Case:
 
     fault: str
     target: str
+    seconds: float | None = None
+    """How long it lasts; a time of the fault's kind when not given."""
 
     def __str__(self) -> str:
         return f"{self.fault}:{self.target}"
@@ -44,7 +52,10 @@ MATRIX: Sequence[Case] = [
 def suffer(case: Case, system: FaultySystem, chance: random.Random) -> None:
     """Let a fault happen, last, and be healed; returns when the target is there again."""
     if case.target in SERVERS:
-        _befall_servers(case.fault, system.servers.target(case.target), SECONDS[case.fault] * chance.uniform(1, 1.3))
+        seconds = case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3)
+        _befall_servers(case.fault, system.servers.target(case.target), seconds)
+    elif case.fault == "unreadable":
+        _write_unreadable(system)
     else:
         _end_process(case.fault, _victim(case.target, system, chance))
 
@@ -71,6 +82,19 @@ def _befall_servers(fault: str, target: Target, seconds: float) -> None:
                 server.kill()
         time.sleep(seconds)
         target.start()
+
+
+def _write_unreadable(system: FaultySystem) -> None:
+    """Put records that cannot be read between good ones, so that consumers get them in one batch."""
+    consumers = system.replicas("logs")
+    for process in consumers:
+        process.signal(signal.SIGSTOP)
+    for _ in range(UNREADABLE):
+        time.sleep(UNREADABLE_PAUSE)
+        kcat.produce(system.servers.bootstrap, MESSAGES, b"{}", {}, key=str(uuid4()), header_key=b"\xff\xfe")
+    time.sleep(UNREADABLE_PAUSE)
+    for process in consumers:
+        process.signal(signal.SIGCONT)
 
 
 def _victim(target: str, system: FaultySystem, chance: random.Random) -> Process:

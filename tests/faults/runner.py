@@ -3,17 +3,19 @@
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import TimeoutExpired
+from types import MappingProxyType
 
 from faults.cases import Case, suffer
 from faults.checker import Violation, check
 from faults.evidence import gather, outbox_age, waiting
 from faults.history import Operation, Outcome
 from faults.load import Load, running_load
-from faults.servers import running_servers
+from faults.servers import BROKERS, running_servers
 from faults.system import FaultySystem, running_system
 
 WARM_SECONDS = 2.0
@@ -73,7 +75,7 @@ class Runner:
         time.sleep(WARM_SECONDS * chance.uniform(0.5, 1.5))
         try:
             suffer(case, self._system, chance)
-        except Exception as error:
+        except (AssertionError, TimeoutExpired) as error:
             result.violations.append(Violation("not recovered", f"{type(error).__name__}: {error}"))
         healed = time.monotonic()
         with _Ages(self._system) as ages:
@@ -153,11 +155,14 @@ def _first_success(operations: list[Operation], kind: str, healed: float) -> flo
 
 
 @contextmanager
-def running(folder: Path, seed: int) -> Iterator[Runner]:
-    """Bring up servers, system and load, and take them down when the block ends."""
+def running(
+    folder: Path, seed: int, without: Mapping[str, str] = MappingProxyType({}), copies: int = BROKERS
+) -> Iterator[Runner]:
+    """Bring up servers, system and load, and take them down when the block ends; for arguments see `running_system`."""
+    folder.mkdir(parents=True)
     with (
         running_servers(folder / "servers") as servers,
-        running_system(folder, servers) as system,
+        running_system(folder, servers, without, copies) as system,
         running_load(system, seed) as load,
     ):
         yield Runner(system, load, seed)

@@ -126,6 +126,7 @@ def running_system(folder: Path, servers: Servers, without: Mapping[str, str] | 
         "TIDINGS_SIGNING_KEY_FILE": str(folder / "secrets" / "signing.pem"),
         "TIDINGS_SIGNING_GENERATE": "true",
         "TIDINGS_CONSUMER_GROUP": GROUP,
+        "TIDINGS_TOPICS_REPLICATION": str(copies),
         "PYTHONPATH": str(Path(__file__).parents[1]),
     }
     _run([sys.executable, "-m", "tidings", "topics", "apply"], common)
@@ -133,7 +134,7 @@ def running_system(folder: Path, servers: Servers, without: Mapping[str, str] | 
     for service, (package, count) in SERVICES.items():
         servers.mariadb.create_database(f"tidings_{service}")
         environment = common | {"TIDINGS_DATABASE_URL": servers.database_url(f"tidings_{service}")}
-        command = _command(package, (without or {}).get(service))
+        command = _command(package, without.get(service))
         for number in range(1, count + 1):
             process = _process(f"{service}-{number}", command, environment, folder)
             system.processes[process.name] = process

@@ -1,0 +1,118 @@
+"""`python -m faults.without SAFEGUARD PACKAGE serve`: a service with one of its safeguards switched off.
+
+Only here can that be done: the function that is the safeguard is replaced before the service starts, and the service
+itself has no switch for it.
+"""
+
+import asyncio
+import runpy
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tidings.database.transactions import Database, Transaction
+from tidings.events import uuid7
+
+T = TypeVar("T")
+
+LATE_SECONDS = 0.5
+
+
+def inbox_key() -> None:
+    """The store takes an event that it has for a new one; and it is slow, so that a kill comes before the commit."""
+    from tidings_log_consumer.ingest import Ingest
+    from tidings_log_consumer.tables import entries
+
+    write = Ingest._write
+
+    async def write_all(self: Ingest, rows: Sequence[dict[str, Any]]) -> None:
+        async def known(connection: AsyncConnection) -> set[UUID]:
+            ids = select(entries.c.event_id).where(entries.c.event_id.in_([row["event_id"] for row in rows]))
+            return set((await connection.execute(ids)).scalars())
+
+        there = await self._database.read(known)
+        await write(self, [row | {"event_id": uuid7()} if row["event_id"] in there else row for row in rows])
+        await asyncio.sleep(LATE_SECONDS)
+
+    Ingest._write = write_all  # type: ignore[method-assign]
+
+
+def aggregate_lock() -> None:
+    """An account's next number is taken without holding its row until the commit, so a later one may come first."""
+    from tidings_auth import sessions
+
+    take = sessions.next_sequence
+
+    async def take_and_let_go(transaction: Transaction, user_id: UUID) -> int:
+        async with transaction._connection.engine.begin() as another:
+            number = await take(Transaction(another), user_id)
+        await asyncio.sleep(LATE_SECONDS * (number % 2))
+        return number
+
+    sessions.next_sequence = take_and_let_go
+
+
+def commit_before_answer() -> None:
+    """A post is answered at once, and committed a moment later."""
+    from tidings_messages.posting import Posting
+
+    class Late:
+        def __init__(self, database: Database) -> None:
+            self._database = database
+            self._commits: set[asyncio.Task[Any]] = set()
+
+        async def run_in_transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+            result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+            async def work_and_wait(transaction: Transaction) -> None:
+                result.set_result(await work(transaction))
+                await asyncio.sleep(LATE_SECONDS)
+
+            commit = asyncio.create_task(self._database.run_in_transaction(work_and_wait))
+            self._commits.add(commit)
+            return await result
+
+    begin = Posting.__init__
+
+    def begin_late(self: Posting, database: Database, *arguments: Any) -> None:
+        begin(self, Late(database), *arguments)  # type: ignore[arg-type]
+
+    Posting.__init__ = begin_late  # type: ignore[method-assign]
+
+
+def seek_back() -> None:
+    """After a record that cannot be read, partitions that have moved on stay where they are."""
+    seek = AIOKafkaConsumer.seek
+
+    def seek_forward(self: "AIOKafkaConsumer[Any, Any]", partition: TopicPartition, offset: int) -> None:
+        if offset > self._subscription.subscription.assignment.state_value(partition).position:
+            seek(self, partition, offset)
+
+    AIOKafkaConsumer.seek = seek_forward
+
+
+def producer_rebuild() -> None:
+    """A producer is kept, whatever its errors were."""
+    from tidings.kafka.publisher import Publisher
+
+    Publisher._discard = lambda self: None  # type: ignore[method-assign]
+
+
+SAFEGUARDS: dict[str, Callable[[], None]] = {
+    "inbox-key": inbox_key,
+    "aggregate-lock": aggregate_lock,
+    "commit-before-answer": commit_before_answer,
+    "seek-back": seek_back,
+    "producer-rebuild": producer_rebuild,
+}
+
+if __name__ == "__main__":
+    _, safeguard, package, *arguments = sys.argv
+    SAFEGUARDS[safeguard]()
+    sys.argv = [package, *arguments]
+    runpy.run_module(package, run_name="__main__")
