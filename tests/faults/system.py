@@ -110,13 +110,14 @@ class FaultySystem:
 
 
 @contextmanager
-def running_system(folder: Path, servers: Servers, without: Mapping[str, str] | None = None) -> Iterator[FaultySystem]:
+def running_system(folder: Path, servers: Servers, without: Mapping[str, str], copies: int) -> Iterator[FaultySystem]:
     """Run all services on `servers` until the block ends.
 
     Args:
         folder: for secrets and logs.
         servers: which run.
-        without: the safeguard that each service is started without; all have all of them when not given.
+        without: the safeguard that a service is started without, by the service's name.
+        copies: how many brokers have each partition.
     """
     common = {
         "TIDINGS_ENVIRONMENT": "development",

@@ -44,9 +44,9 @@ def inbox_key() -> None:
 
 def aggregate_lock() -> None:
     """An account's next number is taken without holding its row until the commit, so a later one may come first."""
-    from tidings_auth import sessions
+    from tidings_auth import accounts, sessions
 
-    take = sessions.next_sequence
+    take = accounts.next_sequence
 
     async def take_and_let_go(transaction: Transaction, user_id: UUID) -> int:
         async with transaction._connection.engine.begin() as another:
@@ -54,7 +54,7 @@ def aggregate_lock() -> None:
         await asyncio.sleep(LATE_SECONDS * (number % 2))
         return number
 
-    sessions.next_sequence = take_and_let_go
+    sessions.next_sequence = take_and_let_go  # type: ignore[attr-defined]  # the name under which it is used
 
 
 def commit_before_answer() -> None:
@@ -77,12 +77,14 @@ def commit_before_answer() -> None:
             self._commits.add(commit)
             return await result
 
-    begin = Posting.__init__
+    post = Posting.post
 
-    def begin_late(self: Posting, database: Database, *arguments: Any) -> None:
-        begin(self, Late(database), *arguments)  # type: ignore[arg-type]
+    async def post_late(self: Posting, *arguments: Any) -> Any:
+        if isinstance(self._database, Database):
+            self._database = Late(self._database)  # type: ignore[assignment]
+        return await post(self, *arguments)
 
-    Posting.__init__ = begin_late  # type: ignore[method-assign]
+    Posting.post = post_late  # type: ignore[method-assign]
 
 
 def seek_back() -> None:
