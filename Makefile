@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo test unit bench check format contracts lock servers clean
+.PHONY: help run demo test unit bench faults check format contracts lock servers clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -63,6 +63,10 @@ lock: $(READY) ## write requirements.lock anew: what it pins stays, unless UPGRA
 		$(if $(UPGRADE),--upgrade) --group dev --all-extras \
 		$(foreach m,tidings tidings-auth tidings-messages tidings-log-consumer tidings-local,--no-emit-package $(m)) \
 		$(foreach m,$(MEMBERS),$(m)/pyproject.toml) -o $(LOCK)
+
+faults: $(READY) ## break servers and services under load, check every promise: SEEDS=1,2,3 ONLY="kill redis" REPORT=file SAFEGUARDS=1
+	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(REPORT),--report $(REPORT)) $(if $(SAFEGUARDS),--safeguards) $(ARGS)
 
 servers: $(READY) ## install MariaDB, Redis, Kafka and kcat for the tests on real servers (root on Debian)
 	$(BIN)/python -m tidings_local install-servers

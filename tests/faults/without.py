@@ -84,7 +84,7 @@ def commit_before_answer() -> None:
             self._database = Late(self._database)  # type: ignore[assignment]
         return await post(self, *arguments)
 
-    Posting.post = post_late  # type: ignore[method-assign]
+    Posting.post = post_late  # type: ignore[method-assign,assignment]
 
 
 def seek_back() -> None:
