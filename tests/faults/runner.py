@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from types import MappingProxyType
 
-from faults.cases import Case, suffer
+from faults.cases import SERVICE_FAULTS, SERVICES, Case, suffer
 from faults.checker import Violation, check
 from faults.evidence import gather, outbox_age, waiting
 from faults.history import Operation, Outcome
@@ -46,7 +46,6 @@ class Result:
     """Seconds from the end of the load until nothing waited anywhere."""
     retries: int = 0
     counts: tuple[int, int, int] = (0, 0, 0)
-    exits: int = 0
     violations: list[Violation] = field(default_factory=list)
 
 
@@ -85,7 +84,9 @@ class Runner:
             reason = self._rest(paused)
         result.rest = time.monotonic() - paused
         result.fresh = ages.fresh_after(healed)
-        result.exits = len(self._system.exits) - exits
+        ended = self._system.exits[exits:]
+        if len(ended) > (case.target in SERVICES and case.fault in SERVICE_FAULTS):
+            result.violations.append(Violation("crash", ", ".join(ended)))
         if reason:
             # What waits is not lost: whether it is, shows when the system has been helped.
             result.violations.append(Violation("not recovered", reason))

@@ -39,7 +39,6 @@ class FaultySystem:
     """By name; the replicas of a service are numbered."""
     exits: list[str] = field(default_factory=list)
     """Every end of a process, as `name: code`."""
-    restarts_by_hand: int = 0
     _ending: threading.Event = field(default_factory=threading.Event)
     _engines: dict[str, Engine] = field(default_factory=dict)
 
@@ -81,7 +80,6 @@ class FaultySystem:
 
     def restart_by_hand(self) -> None:
         """Kill all processes, so that cases after one that did not recover have a chance."""
-        self.restarts_by_hand += 1
         for process in self.processes.values():
             process.kill()
         time.sleep(4 * LOOK_SECONDS)
