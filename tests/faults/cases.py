@@ -24,8 +24,10 @@ SECONDS = {"sigkill": 3.0, "sigterm": 3.0, "sigstop": 15.0, "reset": 4.0, "laten
 END_SECONDS = 15.0
 """Within this time a process that is asked to end has to."""
 
-UNREADABLE, UNREADABLE_PAUSE = 5, 1.0
-"""How many records that cannot be read are written, and the seconds of good ones between them."""
+UNREADABLE = b"unreadable"
+"""The value of records that consumers cannot read, because of a header whose name is not UTF-8."""
+UNREADABLE_COUNT, UNREADABLE_PAUSE = 5, 1.0
+"""How many of them are written, and the seconds of good records between them."""
 
 MODES = {"reset": Mode.RESET, "latency": Mode.LATENCY, "black-hole": Mode.BLACK_HOLE}
 
@@ -89,9 +91,9 @@ def _write_unreadable(system: FaultySystem) -> None:
     consumers = system.replicas("logs")
     for process in consumers:
         process.signal(signal.SIGSTOP)
-    for _ in range(UNREADABLE):
+    for _ in range(UNREADABLE_COUNT):
         time.sleep(UNREADABLE_PAUSE)
-        kcat.produce(system.servers.bootstrap, MESSAGES, b"{}", {}, key=str(uuid4()), header_key=b"\xff\xfe")
+        kcat.produce(system.servers.bootstrap, MESSAGES, UNREADABLE, {}, key=str(uuid4()), header_key=b"\xff\xfe")
     time.sleep(UNREADABLE_PAUSE)
     for process in consumers:
         process.signal(signal.SIGCONT)
