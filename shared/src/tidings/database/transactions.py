@@ -117,8 +117,8 @@ class Database:
             try:
                 async with connection.begin():
                     result = await work(transaction)
-            except BaseException:
-                await connection.invalidate()  # a COMMIT that failed may have left it open
+            except (DBAPIError, asyncio.CancelledError):
+                await connection.invalidate()  # a COMMIT that failed may have left its transaction open
                 raise
             transaction.committed()
             return result
