@@ -32,6 +32,7 @@ NEVER_IN_A_ROUTE = {
     "tidings.events.record.Undecodable",  # the consumer's
     "tidings.kafka.consumer.RetryLater",  # between consumer and handler
     "tidings.kafka.consumer.LetGo",  # inside the consumer
+    "tidings.kafka.ordered.HeldBack",  # inside the publisher
     "tidings.kafka.dead_letters.TooMuchPoison",  # ends the consumer
     "tidings.kafka.topics.TopicsUnavailable",  # a command's
     "tidings.kafka.publisher.BrokerUnavailable",  # the relay's and the lane's
