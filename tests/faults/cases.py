@@ -54,35 +54,38 @@ MATRIX: Sequence[Case] = [
 def suffer(case: Case, system: FaultySystem, chance: random.Random) -> None:
     """Let a fault happen, last, and be healed; returns when the target is there again."""
     if case.target in SERVERS:
-        seconds = case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3)
-        _befall_servers(case.fault, system.servers.target(case.target), seconds)
+        target = system.servers.target(case.target)
+        _begin(case.fault, target)
+        time.sleep(case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3))
+        _heal(case.fault, target)
     elif case.fault == "unreadable":
         _write_unreadable(system)
     else:
         _end_process(case.fault, _victim(case.target, system, chance))
 
 
-def _befall_servers(fault: str, target: Target, seconds: float) -> None:
+def _begin(fault: str, target: Target) -> None:
     if fault in MODES:
         target.become(MODES[fault])
-        time.sleep(seconds)
+    for server in target.servers:
+        if fault == "sigstop":
+            server.pause()
+        elif fault == "sigkill":
+            server.kill()
+        elif fault == "sigterm":
+            server.ask_to_stop()
+    if fault == "sigterm":
+        for server in target.servers:
+            server.stop()
+
+
+def _heal(fault: str, target: Target) -> None:
+    if fault in MODES:
         target.become(Mode.FORWARD)
     elif fault == "sigstop":
         for server in target.servers:
-            server.pause()
-        time.sleep(seconds)
-        for server in target.servers:
             server.resume()
     else:
-        if fault == "sigterm":
-            for server in target.servers:
-                server.ask_to_stop()
-            for server in target.servers:
-                server.stop()
-        else:
-            for server in target.servers:
-                server.kill()
-        time.sleep(seconds)
         target.start()
 
 
