@@ -9,14 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import emit, ingest, relay, visible
+from benchmarks import emit, ingest, outage, relay, visible
 from benchmarks.measure import Line
 from benchmarks.setting import Setting
 from benchmarks.table import raw, table
 from support.servers import RealServers
 from tidings_local.servers import missing
 
-BENCHMARKS = {"relay": relay.lines, "emit": emit.lines, "ingest": ingest.lines, "visible": visible.lines}
+BENCHMARKS = {
+    "relay": relay.lines,
+    "emit": emit.lines,
+    "ingest": ingest.lines,
+    "visible": visible.lines,
+    "outage": outage.lines,
+}
 ROUNDS = 5
 
 

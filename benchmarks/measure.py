@@ -90,7 +90,8 @@ class Line:
         unit: of the figure.
         figure: which of a sample's figures.
         rounds: the samples.
-        ratio_at_least: the target, when it is a ratio.
+        ratio_at_least: the target, when it is a ratio of rates.
+        ratio_at_most: the target, when it is a ratio of times.
         at_most: the target, when it is a bound of our own figure.
     """
 
@@ -99,6 +100,7 @@ class Line:
     figure: str
     rounds: Rounds
     ratio_at_least: float | None = None
+    ratio_at_most: float | None = None
     at_most: float | None = None
 
     def ours(self) -> float:
@@ -124,4 +126,6 @@ class Line:
         """Tell whether the target is reached; `None` when there is none."""
         if self.ratio_at_least is not None:
             return median(self.ratios()) >= self.ratio_at_least
+        if self.ratio_at_most is not None:
+            return median(self.ratios()) <= self.ratio_at_most
         return self.ours() <= self.at_most if self.at_most is not None else None

@@ -37,6 +37,8 @@ def _cells(line: Line) -> tuple[str, ...]:
 def _target(line: Line) -> str:
     if line.ratio_at_least is not None:
         return f"ratio ≥ {line.ratio_at_least}"
+    if line.ratio_at_most is not None:
+        return f"ratio ≤ {line.ratio_at_most}"
     return f"ours ≤ {_figure(line.at_most)} {line.unit}" if line.at_most is not None else "–"
 
 

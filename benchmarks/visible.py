@@ -1,144 +1,35 @@
 """Visible: how long until a post is in the log, with the whole system at half of what it can take."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator
 
-import httpx
-
-from benchmarks.measure import Line, Sample, interleaved, latencies
+from benchmarks.board import capacity, loaded, open_board, probed
+from benchmarks.measure import Line, Sample, interleaved
 from benchmarks.setting import Setting
-from support.client import Person
-from support.system import System, real_system
 
-CONNECTIONS = 16
-CAPACITY_SECONDS = 3.0
-PROBES = 100
-POLL_SECONDS = 0.005
-GIVE_UP_SECONDS = 30.0
 P99 = 250.0
-ENVIRONMENT = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1"}
-
-
-class Board:
-    """The API of one system, as one person uses it from many connections.
-
-    Args:
-        system: runs.
-        http: takes whole URLs.
-    """
-
-    def __init__(self, system: System, http: httpx.AsyncClient) -> None:
-        self._posts = f"{system.processes['messages'].url}/api/messages"
-        self._log = f"{system.processes['logs'].url}/api/logs"
-        self._http = http
-
-    async def post(self) -> str:
-        """Post, and return the trace id."""
-        answer = await self._http.post(self._posts, json={"message": "how long until this is in the log?"})
-        assert answer.status_code == 201, answer.text
-        trace_id: str = answer.json()["trace_id"]
-        return trace_id
-
-    async def is_visible(self, trace_id: str) -> bool:
-        """Tell whether the post's event is in the log."""
-        parameters = {"trace_id": trace_id, "type": "message.created", "limit": "1"}
-        answer = await self._http.get(self._log, params=parameters)
-        assert answer.status_code == 200, answer.text
-        return bool(answer.json()["items"])
-
-    async def until_visible(self) -> float:
-        """Post, and return the seconds from the call until the log has it."""
-        start = time.perf_counter()
-        trace_id = await self.post()
-        async with asyncio.timeout(GIVE_UP_SECONDS):
-            while not await self.is_visible(trace_id):  # noqa: ASYNC110  # another process has it
-                await asyncio.sleep(POLL_SECONDS)
-        return time.perf_counter() - start
 
 
 async def lines(setting: Setting) -> AsyncIterator[Line]:
     """Measure posts, and beside them the one read that each of them ends with, both under the same load."""
-    # The system is started by a thread: its migrations bring an event loop of their own.
-    running = real_system(setting.folder, setting.servers, ENVIRONMENT)
-    system = await asyncio.to_thread(running.__enter__)
-    try:
-        async with _signed_in(system) as http:
-            board = Board(system, http)
-            load = await _capacity(board, setting) / 2
-            known = await board.post()
-            await board.until_visible()
+    async with open_board(setting) as board:
+        load = await capacity(board, setting) / 2
+        known = await board.post()
+        await board.until_visible()
 
-            async def ours() -> Sample:
-                async with _loaded(board, load):
-                    return await _probed(board.until_visible, setting)
+        async def ours() -> Sample:
+            async with loaded(board, load):
+                return await probed(board.until_visible, setting)
 
-            async def peer() -> Sample:
-                async def read() -> float:
-                    start = time.perf_counter()
-                    await board.is_visible(known)
-                    return time.perf_counter() - start
+        async def peer() -> Sample:
+            async def read() -> float:
+                start = time.perf_counter()
+                await board.is_visible(known)
+                return time.perf_counter() - start
 
-                async with _loaded(board, load):
-                    return await _probed(read, setting)
+            async with loaded(board, load):
+                return await probed(read, setting)
 
-            rounds = await interleaved(f"post → visible at {load:.0f} posts/s", ours, peer, setting.rounds)
-        yield Line("post → visible, p50", "ms", "p50", rounds)
-        yield Line("post → visible, p99", "ms", "p99", rounds, at_most=P99)
-    finally:
-        await asyncio.to_thread(running.__exit__, None, None, None)
-
-
-@asynccontextmanager
-async def _signed_in(system: System) -> AsyncIterator[httpx.AsyncClient]:
-    def sign_in() -> Person:
-        with system.client() as client:
-            return Person(client)
-
-    person = await asyncio.to_thread(sign_in)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=CONNECTIONS * 4)
-    async with httpx.AsyncClient(headers=person.headers, limits=limits, timeout=15, trust_env=False) as http:
-        yield http
-
-
-async def _capacity(board: Board, setting: Setting) -> float:
-    """Return roughly how many posts a second the system and this client manage together."""
-    seconds = 0.3 if setting.quick else CAPACITY_SECONDS
-    end = time.perf_counter() + seconds
-    posted = 0
-
-    async def post_on() -> None:
-        nonlocal posted
-        while time.perf_counter() < end:
-            await board.post()
-            posted += 1
-
-    await asyncio.gather(*(post_on() for _ in range(CONNECTIONS)))
-    return posted / seconds
-
-
-@asynccontextmanager
-async def _loaded(board: Board, load: float) -> AsyncIterator[None]:
-    """Keep posting `load` times a second, whether or not the earlier posts are answered."""
-
-    async def keep_posting() -> None:
-        async with asyncio.TaskGroup() as posts:
-            due = time.perf_counter()
-            while True:
-                posts.create_task(board.post())
-                due += 1 / load
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-
-    posting = asyncio.create_task(keep_posting())
-    try:
-        yield
-    finally:
-        posting.cancel()
-        await asyncio.wait([posting])
-
-
-async def _probed(probe: Callable[[], Coroutine[Any, Any, float]], setting: Setting) -> Sample:
-    times = [await probe() for _ in range(5 if setting.quick else PROBES)]
-    return latencies(times, 1e-3)
+        rounds = await interleaved(f"post → visible at {load:.0f} posts/s", ours, peer, setting.rounds)
+    yield Line("post → visible, p50", "ms", "p50", rounds)
+    yield Line("post → visible, p99", "ms", "p99", rounds, at_most=P99)

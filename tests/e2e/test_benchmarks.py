@@ -34,9 +34,10 @@ def test_the_ratio_is_that_of_each_round_and_says_when_a_target_is_missed() -> N
         "| a | 50 rows/s | 100 rows/s | 0.50 (0.10–0.60) | 2 / 2 = 1.00 | ratio ≥ 0.5 | yes |"
     )
     assert "**no**" in table([missed])
+    assert "ratio ≤ 0.4 | **no**" in table([Line("a", "ms", "rate", rounds, ratio_at_most=0.4)])
 
 
 def test_an_unknown_benchmark_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--only", "relay,nothing"])
-    assert "there is no nothing; there are relay, emit, ingest, visible" in capsys.readouterr().err
+    assert "there is no nothing; there are relay, emit, ingest, visible, outage" in capsys.readouterr().err
