@@ -3,6 +3,7 @@
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -11,7 +12,6 @@ from faults import report, safeguards
 from faults.cases import MATRIX
 from faults.runner import Result, running
 from faults.safeguards import SCENARIOS
-from tidings.signals import end_on_signals
 from tidings_local.servers import ServerFailed, ServerMissing
 
 
@@ -23,13 +23,16 @@ def main() -> int:
     if arguments.list or not chosen:
         print("\n".join(chosen or names))
         return 0 if chosen else 2
-    end_on_signals()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="tidings-faults-"))
     try:
         return _safeguards(chosen, folder, arguments) if arguments.safeguards else _matrix(chosen, folder, arguments)
     except (ServerMissing, ServerFailed) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("ended before all was tried", file=sys.stderr)
+        return 130
     finally:
         if arguments.keep:
             print(f"logs are kept in {folder}")
