@@ -10,7 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidTopicError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -79,7 +84,7 @@ async def send_in_order(
         singly: make each record a batch of its own, to find out which one the broker refuses.
 
     Raises:
-        KafkaError: a topic is not known; nothing was sent.
+        KafkaError: it is not known which topics there are; nothing was sent.
     """
     outcomes: list[Outcome] = [HeldBack() for _ in records]
     queues = await _queues(producer, records, outcomes, singly)
@@ -91,7 +96,7 @@ async def _queues(
     producer: AIOKafkaProducer, records: Sequence[RawRecord], outcomes: list[Outcome], singly: bool
 ) -> Mapping[TopicPartition, list[Batch]]:
     """Put the records into batches; one that is too large is refused, and the later ones of its key stay held back."""
-    partitions = {topic: sorted(await producer.partitions_for(topic)) for topic in {record.topic for record in records}}
+    partitions = {topic: await _partitions(producer, topic) for topic in {record.topic for record in records}}
     queues: dict[TopicPartition, list[Batch]] = {}
     blocked: set[bytes | None] = set()
     for place, record in enumerate(records):
@@ -102,12 +107,25 @@ async def _queues(
             blocked.add(record.key)
             continue
         everywhere = partitions[record.topic]
+        if not everywhere:
+            # No refusal: the record goes out as soon as somebody makes the topic.
+            missing = f"there is no topic {record.topic}; python -m tidings topics apply makes it"
+            outcomes[place] = UnknownTopicOrPartitionError(missing)
+            continue
         tp = TopicPartition(record.topic, _partition(record.key, everywhere, everywhere))
         queue = queues.setdefault(tp, [])
         if singly or not queue or not queue[-1].took(place, record):
             queue.append(Batch(producer.create_batch()))
             queue[-1].took(place, record)
     return queues
+
+
+async def _partitions(producer: AIOKafkaProducer, topic: str) -> list[int]:
+    """Return the partitions of a topic; none when there is no such topic."""
+    try:
+        return sorted(await producer.partitions_for(topic))
+    except UnknownTopicOrPartitionError:
+        return []
 
 
 async def _send(producer: AIOKafkaProducer, tp: TopicPartition, queue: list[Batch], outcomes: list[Outcome]) -> None:

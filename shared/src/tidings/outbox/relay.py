@@ -128,8 +128,11 @@ class Relay:
         self._published.add(len(acknowledged))
         for position, reason in refused.items():
             logger.error("outbox row %d is parked, Kafka refuses it: %r", position, reason)
-        if any(outcome and not is_refusal(outcome) and not is_held_back(outcome) for outcome in outcomes):
-            raise BrokerUnavailable("some events were not acknowledged")
+        failures = [
+            outcome for outcome in outcomes if outcome and not is_refusal(outcome) and not is_held_back(outcome)
+        ]
+        if failures:
+            raise BrokerUnavailable(f"an event was not acknowledged: {failures[0]!r}")
 
     async def _oldest(self, connection: AsyncConnection) -> Sequence[Row[Any]]:
         """Read the oldest rows that wait; a parked row holds back the later ones of its key."""
