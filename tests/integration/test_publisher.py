@@ -1,5 +1,6 @@
 """The publisher: each key's records are in the topic in order, also when one of them is refused."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -8,10 +9,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 from opentelemetry.trace import NoOpTracerProvider
 
+from support.servers import RealServers
 from support.topic import records_of
 from tidings.events import uuid7
 from tidings.kafka.ordered import Outcome, RawRecord, is_held_back
-from tidings.kafka.publisher import Publisher
+from tidings.kafka.publisher import BrokerUnavailable, Publisher
 from tidings.kafka.settings import KafkaSettings
 from tidings_local.backends import Backends
 
@@ -100,3 +102,23 @@ async def test_of_a_batch_that_the_broker_refuses_only_the_record_at_fault_is_re
     assert await found(backends, topic, "a") == [1]
     assert await found(backends, topic, "b") == [2, 5]
     assert await found(backends, topic, "c") == [6]
+
+
+@pytest.mark.real
+async def test_a_producer_that_is_given_up_leaves_nothing_behind(servers: RealServers, topic: str) -> None:
+    """Otherwise a long outage would fill the memory, one batch every deadline."""
+    settings = KafkaSettings(bootstrap_servers=servers.kafka.bootstrap)
+    publisher = Publisher(settings, NoOpTracerProvider().get_tracer("test"), "test-publisher")
+    assert set(await publisher.publish_raw([record(topic, "k", 0)])) == {None}
+    before = asyncio.all_tasks()
+    for _ in range(2):
+        servers.kafka.pause()
+        try:
+            with pytest.raises(BrokerUnavailable):
+                await publisher.publish_raw([record(topic, "k", number) for number in range(100)], deadline=1)
+        finally:
+            servers.kafka.resume()
+        assert set(await publisher.publish_raw([record(topic, "k", 1)])) == {None}
+    await publisher.close()
+    left = asyncio.all_tasks() - before
+    assert [task for task in left if "aiokafka" in str(task.get_stack())] == []

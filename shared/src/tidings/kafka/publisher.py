@@ -161,21 +161,26 @@ class Publisher:
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:
-    """Stop a producer; when it does not, because its broker is away, end its sender by force.
+    """End a producer at once, and leave nothing of it behind: no connection, no task.
 
-    A sender left behind would send its old records when the broker comes back, after newer ones.
+    Its own `stop` first sends what it still has, which may take for ever, and which nobody waits for any more; sent
+    later, it would even come after newer records.
     """
-    with contextlib.suppress(TimeoutError, KafkaError, OSError):
-        async with asyncio.timeout(STOP_DEADLINE):
-            await producer.stop()
-            return
-    sender = producer._sender
-    if sender.sender_task is not None:
-        sender.sender_task.cancel()
-        await asyncio.wait([sender.sender_task], timeout=STOP_DEADLINE)
+    producer._closed = True
+    sender = producer._sender.sender_task
+    if sender is not None:
+        sender.cancel()
     with contextlib.suppress(TimeoutError, KafkaError, OSError):
         async with asyncio.timeout(STOP_DEADLINE):
             await producer.client.close()
+    # What was being sent goes on to wait for news of the cluster, which a closed client never gets.
+    news = asyncio.get_running_loop().create_future()
+    news.set_result(False)
+    waited_for, producer.client._md_update_fut = producer.client._md_update_fut, news
+    if waited_for is not None and not waited_for.done():
+        waited_for.set_result(False)
+    if sender is not None:
+        await asyncio.wait([sender], timeout=STOP_DEADLINE)
 
 
 def _with_trace(record: Record, context: Context) -> RawRecord:
