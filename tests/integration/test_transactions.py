@@ -121,7 +121,7 @@ async def test_work_that_takes_too_long_is_given_up_and_leaves_nothing(database:
         await asyncio.sleep(60)
 
     with pytest.raises(DatabaseUnavailable):
-        await database.run_in_transaction(work, deadline=0.2)
+        await Database(database.engine, 0.2).run_in_transaction(work)
     assert await texts(database) == ["one", "two"]
 
 

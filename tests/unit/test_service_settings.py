@@ -60,7 +60,7 @@ def test_a_service_that_reads_tokens_starts_with_what_must_be_given(
     given(monkeypatch, COMMON, TOKENS)
     settings = load(kind)
     assert (settings.http.host, settings.http.port) == ("127.0.0.1", 8000)
-    assert settings.database.deadline_seconds == 2
+    assert settings.database.deadline_seconds == 1.5
     assert "s3cret" not in repr(settings)
 
 

@@ -113,7 +113,7 @@ async def test_work_that_takes_too_long_is_given_up_and_undone(database: Databas
         await asyncio.sleep(60)
 
     with pytest.raises(DatabaseUnavailable, match="in time"):
-        await database.run_in_transaction(work, deadline=0.1)
+        await Database(database.engine, 0.1).run_in_transaction(work)
     assert await numbers(database) == []
 
 

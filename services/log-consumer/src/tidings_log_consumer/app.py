@@ -24,6 +24,8 @@ from tidings_log_consumer.settings import LogSettings
 SERVICE = "tidings-log-consumer"
 PACKAGE = "tidings_log_consumer"
 CONSUMER_DEADLINE = 3.0
+STORE_SECONDS = 10.0
+"""For one batch: it is larger than what a request does, and nobody waits for its answer."""
 
 
 class State(TypedDict):
@@ -44,8 +46,9 @@ def create_app(settings: LogSettings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
             parts = Parts(stack, telemetry)
-            database = parts.database(settings.database, PACKAGE)
-            ingest = Ingest(database, telemetry.tracer, telemetry.meter)
+            patient = settings.database.model_copy(update={"deadline_seconds": STORE_SECONDS})
+            ingest = Ingest(parts.database(patient, PACKAGE), telemetry.tracer, telemetry.meter)
+            database = parts.database(settings.database, PACKAGE)  # for requests; health asks the last one opened
             group = settings.consumer.group
             dead_letters = DeadLetters(Publisher(settings.kafka, telemetry.tracer, f"{SERVICE}-dead-letters"), group)
             ceiling = Ceiling(settings.consumer.max_poison_share, settings.consumer.min_poison)

@@ -26,9 +26,6 @@ from tidings_log_consumer.violations import Violations
 
 logger = logging.getLogger(__name__)
 
-STORE_DEADLINE = 10.0
-"""Seconds for one batch: it is larger than what a request does, and nobody waits for its answer."""
-
 
 @dataclass(frozen=True)
 class Received:
@@ -104,7 +101,7 @@ class Ingest:
             await transaction.execute(self._insert, rows)
 
         try:
-            await self._database.run_in_transaction(write, deadline=STORE_DEADLINE)
+            await self._database.run_in_transaction(write)
         except DatabaseUnavailable as error:
             raise RetryLater(str(error)) from error
 

@@ -78,5 +78,7 @@ async def _run(engine: AsyncEngine, operation: Any, package: str) -> None:
 
     async with engine.connect() as connection:
         await connection.execution_options(**{WRITES: True})
+        if engine.dialect.name == "mysql":  # rebuilding a large table takes longer than any request may
+            await connection.exec_driver_sql("SET SESSION max_statement_time=0")
         await connection.run_sync(on)
         await connection.commit()

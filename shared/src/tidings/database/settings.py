@@ -19,7 +19,7 @@ class DatabaseSettings(Group):
         description="mysql+aiomysql://user:password@host:3306/name or sqlite+aiosqlite:///path/file.db"
     )
     pool_size: int = Field(default=10, ge=1, le=200, description="connections kept open")
-    deadline_seconds: float = Field(default=2.0, gt=0, le=60, description="longest time for one unit of work")
+    deadline_seconds: float = Field(default=1.5, gt=0, le=60, description="longest time for one unit of work")
 
     @field_validator("url")
     @classmethod
