@@ -115,8 +115,9 @@ class Ingest:
         except Undecodable as error:
             return self._rejected(record, f"is no event: {error}", str(error))
         source = redact_value(event.source)
-        violations += source != event.source
-        event = event.model_copy(update={"source": source})
+        if source != event.source:
+            violations += 1
+            event = event.model_copy(update={"source": source})
         return Received(record, event, context_from(carrier_from_headers(headers)), violations)
 
     def _refused(self, received: Received, error: DBAPIError) -> Poison:

@@ -33,7 +33,8 @@ class StrictTraceContext(TraceContextTextMapPropagator):
         parents = getter.get(carrier, TRACEPARENT) or []
         if len(parents) != 1:
             return context if context is not None else Context()
-        return super().extract({TRACEPARENT: parents[0], TRACESTATE: _members(carrier, TRACESTATE, getter)}, context)
+        state = _members(carrier, TRACESTATE, getter)
+        return super().extract({TRACEPARENT: parents[0]} | ({TRACESTATE: state} if state else {}), context)
 
 
 class WholeBaggage(W3CBaggagePropagator):
@@ -46,12 +47,16 @@ class WholeBaggage(W3CBaggagePropagator):
         self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> Context:
         """Return `context` with the carrier's baggage in it."""
-        return super().extract({BAGGAGE: _members(carrier, BAGGAGE, getter)}, context)
+        baggage = _members(carrier, BAGGAGE, getter)
+        return super().extract({BAGGAGE: baggage} if baggage else {}, context)
 
 
 def _members(carrier: CarrierT, name: str, getter: Getter[CarrierT]) -> str:
     """Return all headers `name` as one list, without the members that hold a secret: they would go far."""
-    members = ",".join(getter.get(carrier, name) or ()).split(",")
+    headers = getter.get(carrier, name)
+    if not headers:
+        return ""
+    members = ",".join(headers).split(",")
     return ",".join(member for member in members if redact_value(unquote(member)) != REDACTED)
 
 
