@@ -159,8 +159,9 @@ def _order(topic: Sequence[Published]) -> Iterator[Violation]:
     for (name, key), records in by_key.items():
         if len(partitions := {record.partition for record in records}) > 1:
             yield Violation("split key", f"{key} is in partitions {sorted(partitions)} of {name}")
-        for before, after in pairwise(records):
-            # The same event again at once is the retry of a publish whose acknowledgement was lost.
-            if after.event_id != before.event_id and after.sequence <= before.sequence:
+        # An event that is there again is a publish made again; whoever takes each id once sees the first.
+        first = {record.event_id: record for record in reversed(records)}
+        for before, after in pairwise(sorted(first.values(), key=lambda record: (record.partition, record.offset))):
+            if after.sequence <= before.sequence:
                 steps = f"{before.sequence} then {after.sequence}"
                 yield Violation("order", f"{key} in {name}[{after.partition}] at {after.offset}: {steps}")

@@ -78,7 +78,6 @@ late = replace(TOPIC[4], offset=9)
         pytest.param("phantom", replace(CLEAN, store=(*STORE, ghost_entry)), id="no record"),
         pytest.param("aborted", replace(CLEAN, rows=(*ROWS, Row("post", "m4", "refused"))), id="refused, yet there"),
         pytest.param("order", replace(CLEAN, topic=(*TOPIC[:4], late, TOPIC[5])), id="later one first"),
-        pytest.param("order", replace(CLEAN, topic=(*TOPIC, late)), id="again after later ones"),
         pytest.param("order", replace(CLEAN, topic=(*TOPIC[:5], replace(TOPIC[5], sequence=2))), id="one number twice"),
         pytest.param("split key", replace(CLEAN, topic=(*TOPIC[:5], replace(TOPIC[5], partition=2))), id="partitions"),
     ],

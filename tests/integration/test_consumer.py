@@ -215,6 +215,32 @@ async def test_a_dead_letter_says_how_often_its_batch_was_tried(settings: KafkaS
     assert dict(letter.headers)["tidings_dlq_attempts"] == b"3"
 
 
+async def test_poison_too_large_for_a_dead_letter_is_parked_by_its_coordinates(
+    settings: KafkaSettings, topic: str
+) -> None:
+    """Compressed, it is small enough for the topic; its letter would not be."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.bootstrap_servers, compression_type="gzip", max_request_size=2**22
+    )
+    await producer.start()
+    await producer.send_and_wait(topic, b"x" * 2**21, key=b"k")
+    await producer.send_and_wait(topic, b"good", key=b"k")
+    await producer.stop()
+
+    class Large(Store):
+        async def handle(self, records: Records) -> list[Poison]:
+            self.values += [record.value for record in records if len(record.value or b"") < 100]
+            return [Poison.of(record, "large") for record in records if len(record.value or b"") >= 100]
+
+    store = Large()
+    await consume(settings, topic, "large", store, 101)
+    assert store.values == [*EXPECTED, b"good"]
+    (letter,) = await letters(settings, topic, 1)
+    headers = dict(letter.headers)
+    assert (headers["tidings_dlq_cause"], headers["tidings_dlq_offset"]) == (b"large", b"100")
+    assert headers["tidings_dlq_value_bytes_left_out"] == str(2**21).encode()
+
+
 async def test_poison_that_cannot_be_parked_is_not_committed(settings: KafkaSettings, topic: str) -> None:
     await send(settings, topic, b"poison")
     nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:9")
@@ -260,6 +286,15 @@ async def test_with_draining_everything_there_is_read_before_it_stops(settings: 
     await store.until(1)
     await consumer.stop(running, 5)
     assert store.values == EXPECTED
+
+
+async def test_a_rebalance_that_never_ends_makes_no_hurry(caplog: pytest.LogCaptureFixture) -> None:
+    consumer = consumer_of(KafkaSettings(bootstrap_servers="127.0.0.1:9"), "t", "g", Store().handle)
+    consumer._hand_over.wanted.set()
+    running = asyncio.create_task(consumer.run())
+    await asyncio.sleep(1)
+    await consumer.stop(running, 3)
+    assert sum("not connected" in message for message in caplog.messages) < 10
 
 
 async def test_without_a_broker_it_waits_and_says_so() -> None:

@@ -12,7 +12,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from opentelemetry.trace import NoOpTracerProvider
 
-from support.servers import RealServers
+from support import kcat
+from support.servers import RealServers, require
 from tidings.events import uuid7
 from tidings.kafka.consumer import Consumer, Records, RetryLater
 from tidings.kafka.dead_letters import Ceiling, DeadLetters, Poison
@@ -178,3 +179,31 @@ async def test_a_batch_longer_than_the_hand_over_is_read_again_by_its_heir_and_s
     assert [sorted(kept) for kept in store.partitions] == [list(range(RECORDS // PARTITIONS))] * PARTITIONS
     await members.leave(first)
     await members.leave(second)
+
+
+async def test_a_batch_let_go_for_a_rebalance_is_not_passed_over_for_an_unreadable_record_elsewhere(
+    settings: KafkaSettings, topic: str
+) -> None:
+    """The unreadable record has everything go back to where it was, which must not be after the batch."""
+    require("kcat")
+    store = Store()
+    store.away = True
+    store.seconds = 0.01
+    members = Members(settings, topic, store)
+    first = await members.join()
+    async with sending(settings, topic) as sent:
+        await sent
+    headers = {"any": "header"}
+    await asyncio.to_thread(
+        kcat.produce, settings.bootstrap_servers, topic, b"bad", headers, header_key=b"\xff\xfe", partition=1
+    )
+    await asyncio.sleep(1)
+    assert first._member is not None
+    first._member._coordinator.request_rejoin()  # as a heartbeat does when somebody comes or goes
+    await asyncio.wait_for(first._hand_over.wanted.wait(), 10)
+    while first._hand_over.wanted.is_set():  # noqa: ASYNC110  # aiokafka clears it
+        await asyncio.sleep(0.01)
+    store.away = False
+    await store.until(RECORDS)
+    await members.leave(first)
+    assert [sorted(kept) for kept in store.partitions] == [list(range(RECORDS // PARTITIONS))] * PARTITIONS

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 from opentelemetry.trace import NoOpTracerProvider
@@ -12,6 +12,7 @@ from opentelemetry.trace import NoOpTracerProvider
 from support.servers import RealServers
 from support.topic import records_of
 from tidings.events import uuid7
+from tidings.kafka import ordered
 from tidings.kafka.ordered import Outcome, RawRecord, is_held_back
 from tidings.kafka.publisher import BrokerUnavailable, Publisher
 from tidings.kafka.settings import KafkaSettings
@@ -122,3 +123,27 @@ async def test_a_producer_that_is_given_up_leaves_nothing_behind(servers: RealSe
     await publisher.close()
     left = asyncio.all_tasks() - before
     assert [task for task in left if "aiokafka" in str(task.get_stack())] == []
+
+
+@pytest.mark.real
+async def test_at_the_deadline_what_is_acknowledged_is_told_and_the_rest_goes_out_next(
+    servers: RealServers, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a slow network and many single batches would be sent again and again for ever."""
+    settings = KafkaSettings(bootstrap_servers=servers.kafka.bootstrap)
+    publisher = Publisher(settings, NoOpTracerProvider().get_tracer("test"), "test-publisher")
+    records = [record(topic, "k", number, size=15_000) for number in range(40)]  # each fills a batch
+    assert set(await publisher.publish_raw(records[:1])) == {None}
+    send = ordered._outcome
+
+    async def slow(producer: AIOKafkaProducer, tp: TopicPartition, batch: ordered.Batch) -> Outcome:
+        await asyncio.sleep(0.1)
+        return await send(producer, tp, batch)
+
+    monkeypatch.setattr(ordered, "_outcome", slow)
+    outcomes = await publisher.publish_raw(records, deadline=1)
+    assert told(outcomes) == sorted(told(outcomes), reverse=True)  # sent, then held back
+    assert {"sent", "held back"} == set(told(outcomes))
+    rest = [one for one, outcome in zip(records, outcomes, strict=True) if outcome]
+    assert set(await publisher.publish_raw(rest)) == {None}
+    await publisher.close()

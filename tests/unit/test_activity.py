@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from aiokafka.errors import InvalidTopicError, LeaderNotAvailableError, MessageSizeTooLargeError
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -223,7 +224,7 @@ async def test_what_does_not_fit_back_after_an_outage_is_dropped_from_the_oldest
 
 
 async def test_records_that_the_broker_refuses_are_counted_and_the_others_delivered() -> None:
-    publisher = FakePublisher([[None, ValueError("too large"), None]])
+    publisher = FakePublisher([[None, MessageSizeTooLargeError(), None]])
     lane = lane_of(publisher)
     for number in range(3):
         lane.emit(call(number))
@@ -234,13 +235,36 @@ async def test_records_that_the_broker_refuses_are_counted_and_the_others_delive
 
 
 async def test_records_that_are_held_back_go_out_next() -> None:
-    publisher = FakePublisher([[None, ValueError("too large"), HeldBack(), HeldBack()]])
+    publisher = FakePublisher([[None, MessageSizeTooLargeError(), HeldBack(), HeldBack()]])
     lane = lane_of(publisher)
     for number in range(4):
         lane.emit(call(number))
     await drained(lane)
     assert keys(publisher) == [0, 2, 3]
     assert lane.counts == {"accepted": 5, "delivered": 4, "dropped.refused": 1}
+
+
+async def test_what_the_broker_cannot_take_now_waits_and_is_not_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "RETRY_SECONDS", 0.001)
+    publisher = FakePublisher([[LeaderNotAvailableError()] * 3])
+    lane = lane_of(publisher)
+    for number in range(3):
+        lane.emit(call(number))
+    await drained(lane)
+    assert keys(publisher) == [0, 1, 2]
+    assert lane.counts == {"accepted": 3, "delivered": 3}
+
+
+async def test_a_gap_that_is_dropped_itself_leaves_nothing_untold() -> None:
+    publisher = FakePublisher()
+    lane = lane_of(publisher, max_events=3)
+    for number in range(13):
+        lane.emit(call(number))
+    await lane._publish_oldest()  # three are delivered, and a gap of ten waits
+    for number in range(4):
+        lane.emit(call(number))  # it is the oldest, and dropped with one of these
+    await drained(lane)
+    assert gaps(publisher) == [11]
 
 
 async def hang(*_: object) -> None:
@@ -299,7 +323,7 @@ async def test_a_publisher_that_fails_unexpectedly_loses_no_event_uncounted() ->
 
 async def test_every_event_is_accounted_for_in_good_times_and_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activity, "RETRY_SECONDS", 0.001)
-    publisher = FakePublisher([*broker_down(2), [None, ValueError("too large"), None], *broker_down(1)])
+    publisher = FakePublisher([*broker_down(2), [None, MessageSizeTooLargeError(), None], *broker_down(1)])
     lane = lane_of(publisher, max_events=3)
     for number in range(5):
         lane.emit(call(number))
@@ -323,7 +347,7 @@ async def test_every_event_is_accounted_for_in_good_times_and_bad(monkeypatch: p
 
 
 async def test_a_topic_that_refuses_everything_is_not_told_of_gaps_for_ever() -> None:
-    publisher = FakePublisher([[ValueError("no such topic")] * 2] * 50)
+    publisher = FakePublisher([[InvalidTopicError()] * 2] * 50)
     lane = lane_of(publisher)
     lane.emit(call(1))
     lane.emit(call(2))

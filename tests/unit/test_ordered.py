@@ -4,7 +4,7 @@ from typing import Any
 
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from tidings.kafka.ordered import RawRecord, is_held_back, is_refusal, send_in_order
+from tidings.kafka.ordered import HeldBack, Outcome, RawRecord, is_held_back, is_refusal, send_in_order
 
 
 class NoTopics:
@@ -17,7 +17,9 @@ class NoTopics:
 
 async def test_records_of_a_topic_that_is_not_there_wait_for_it_and_say_how_to_make_it() -> None:
     producer: Any = NoTopics()
-    (outcome,) = await send_in_order(producer, [RawRecord("absent.v1", b"k", b"{}", ())])
+    outcomes: list[Outcome] = [HeldBack()]
+    await send_in_order(producer, [RawRecord("absent.v1", b"k", b"{}", ())], outcomes)
+    (outcome,) = outcomes
     assert not is_refusal(outcome)
     assert not is_held_back(outcome)
     assert "there is no topic absent.v1; python -m tidings topics apply makes it" in str(outcome)

@@ -1,5 +1,6 @@
 """Ingest: a batch of records into the store, in one transaction, each event once."""
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ from tidings_log_consumer.tables import entries
 from tidings_log_consumer.violations import Violations
 
 logger = logging.getLogger(__name__)
+
+LARGE = 64 * 1024
+"""Bytes from which on looking through a value may take as long as many events."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,11 @@ class Ingest:
         Raises:
             RetryLater: the database does not answer; nothing is known to be stored.
         """
-        decoded = [self._decoded(record) for record in records]
+        decoded: list[Received | Poison] = []
+        for record in records:
+            decoded.append(self._decoded(record))
+            if len(record.value or b"") > LARGE:
+                await asyncio.sleep(0)  # heartbeats and requests have their turn
         received = [one for one in decoded if isinstance(one, Received)]
         refused = await self._store(received) if received else []
         return [*(one for one in decoded if isinstance(one, Poison)), *refused]

@@ -22,7 +22,22 @@ ENDINGS = (
 WORDS = frozenset({"pass", "pwd", "cvv", "cvc", "jwt"})
 """Secret only as a word of their own: `db_pass`, but not `compass`."""
 QUALIFIERS = frozenset(
-    {"value", "text", "plain", "raw", "hash", "encoded", "encrypted", "header", "old", "new", "confirmation", "repeat"}
+    {
+        "value",
+        "text",
+        "plain",
+        "raw",
+        "hash",
+        "encoded",
+        "encrypted",
+        "header",
+        "old",
+        "new",
+        "confirm",
+        "confirmation",
+        "repeat",
+        "again",
+    }
 )
 """Last words that leave a name as secret as it was: `password_hash`, `cookie_header`."""
 QUANTITIES = frozenset({"max", "min", "total", "num", "count"})

@@ -16,7 +16,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from tidings.events import ActivityGap, Event, EventData, encode
 from tidings.kafka.loops import end
-from tidings.kafka.ordered import is_held_back
+from tidings.kafka.ordered import is_held_back, is_refusal
 from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher
 from tidings.telemetry.names import METRIC_EVENTS_DROPPED
 from tidings.telemetry.propagation import detached_context
@@ -99,8 +99,9 @@ class ActivityLane:
         self._waiting.append(waiting)
         self._bytes += waiting.size
         while len(self._waiting) > self._max_events or self._bytes > self._max_bytes:
-            self._bytes -= self._waiting.popleft().size
-            self._count_drop("buffer_full")
+            dropped = self._waiting.popleft()
+            self._bytes -= dropped.size
+            self._count_drop("buffer_full", dropped)
         self._filled.set()
 
     async def run(self) -> None:
@@ -116,8 +117,8 @@ class ActivityLane:
         self._stopping = True
         self._filled.set()
         await end(task, deadline)
-        for _ in self._waiting:
-            self._count_drop("shutdown")
+        for waiting in self._waiting:
+            self._count_drop("shutdown", waiting)
         self._waiting.clear()
         await self._publisher.close()
 
@@ -132,15 +133,19 @@ class ActivityLane:
             logger.warning("activity waits: %s", error)
             await asyncio.sleep(RETRY_SECONDS)
             return
-        held_back = [waiting for (waiting, _), outcome in zip(batch, outcomes, strict=True) if is_held_back(outcome)]
-        self._put_back(held_back)
-        for outcome in outcomes:
+        again: list[Waiting] = []
+        for (waiting, _), outcome in zip(batch, outcomes, strict=True):
             if outcome is None:
                 self.counts["delivered"] += 1
-            elif not is_held_back(outcome):
-                self._count_drop("refused")
+            elif is_refusal(outcome):
+                self._count_drop("refused", waiting)
+            else:
+                again.append(waiting)
+        self._put_back(again)
         if None in outcomes:
             self._tell_of_gap()
+        if any(outcome and not is_refusal(outcome) and not is_held_back(outcome) for outcome in outcomes):
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _taken(self) -> Iterator[tuple[Waiting, Outgoing]]:
         """Take the oldest events out of the buffer, encoded."""
@@ -162,7 +167,7 @@ class ActivityLane:
         """Return what was not acknowledged to the front, as far as there is room."""
         for waiting in reversed(batch):
             if len(self._waiting) >= self._max_events or self._bytes + waiting.size > self._max_bytes:
-                self._count_drop("buffer_full")
+                self._count_drop("buffer_full", waiting)
                 continue
             self._waiting.appendleft(waiting)
             self._bytes += waiting.size
@@ -171,8 +176,9 @@ class ActivityLane:
         logger.error("an activity event could not be encoded", exc_info=error)
         self._count_drop("unencodable")
 
-    def _count_drop(self, reason: str) -> None:
-        self._untold += 1
+    def _count_drop(self, reason: str, dropped: Waiting | None = None) -> None:
+        # A gap that is dropped itself leaves all that it would have told of untold.
+        self._untold += dropped.data.dropped if dropped and isinstance(dropped.data, ActivityGap) else 1
         self.counts[f"dropped.{reason}"] += 1
 
     def _dropped(self, _: CallbackOptions) -> Iterator[Observation]:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from aiokafka.errors import (
     KafkaError,
     UnsupportedCodecError,
 )
+from cramjam import DecompressionError
 
 from tidings.kafka.dead_letters import Ceiling, DeadLetters, Poison
 from tidings.kafka.diagnosis import explain
@@ -39,8 +41,16 @@ STOP_DEADLINE = 3.0
 BACKOFF = (0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts; the last one repeats."""
 
-UNREADABLE = (CorruptRecordException, UnsupportedCodecError)
-"""Kafka's own errors that concern the bytes of a record, not the connection."""
+UNREADABLE = (
+    CorruptRecordException,
+    UnsupportedCodecError,
+    DecompressionError,
+    ValueError,
+    LookupError,
+    EOFError,
+    struct.error,
+)
+"""What aiokafka raises over the bytes of a record; any other error is none of the record's."""
 
 T = TypeVar("T")
 
@@ -119,6 +129,7 @@ class Consumer:
                 logger.warning("not connected: %s", self._trouble)
             finally:
                 self._member = None
+                self._hand_over.wanted.clear()  # a rebalance that never ended
                 await _stop(consumer)
             await self._rest(failures)
             failures += 1
@@ -152,11 +163,21 @@ class Consumer:
             try:
                 await self._settle(consumer, records, unreadable)
             except LetGo:
+                self._go_back(consumer, batches, unreadable)
                 return False
             offsets = {tp: batch[-1].offset + 1 for tp, batch in batches.items() if batch}
             offsets |= {TopicPartition(poison.topic, poison.partition): poison.offset + 1 for poison in unreadable}
             await self._commit(consumer, offsets)
         return True
+
+    @staticmethod
+    def _go_back(consumer: "AIOKafkaConsumer[Any, Any]", batches: Batches, unreadable: Sequence[Poison]) -> None:
+        """Return to before a batch that is let go: nothing that reads positions may take it for done."""
+        for poison in unreadable:
+            consumer.seek(TopicPartition(poison.topic, poison.partition), poison.offset)
+        for tp, batch in batches.items():
+            if batch:
+                consumer.seek(tp, batch[0].offset)
 
     async def _batches(self, consumer: "AIOKafkaConsumer[Any, Any]") -> Batches:
         """Return the next records of each partition.
@@ -169,11 +190,13 @@ class Consumer:
         if self._careful == assignment and time.monotonic() < self._calm_at:
             return await self._one_by_one(consumer)
         self._careful = None
+        rebalances = self._hand_over.rebalances
         before = {tp: await consumer.position(tp) for tp in assignment}
         try:
             return dict(await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH))
-        except Exception as error:
-            _raise_unless_unreadable(error)
+        except UNREADABLE:
+            if self._hand_over.rebalances != rebalances:
+                raise IllegalStateError("a rebalance came while reading: start again from what is committed") from None
         for tp, offset in before.items():
             consumer.seek(tp, offset)
         self._careful, self._calm_at = assignment, math.inf
@@ -187,8 +210,7 @@ class Consumer:
                 batches[tp] = []
                 while len(batches[tp]) < BATCH and (found := await consumer.getmany(tp, max_records=1)):
                     batches[tp] += found[tp]
-            except Exception as error:
-                _raise_unless_unreadable(error)
+            except UNREADABLE as error:
                 offset = await consumer.position(tp)
                 cause = f"unreadable: {type(error).__name__}"  # its own words may repeat the record's bytes
                 logger.error("%s[%d]@%d cannot be read: %s", tp.topic, tp.partition, offset, cause)
@@ -255,12 +277,6 @@ class Consumer:
         await asyncio.wait(signals, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for signal in signals:
             signal.cancel()
-
-
-def _raise_unless_unreadable(error: Exception) -> None:
-    """Raise an error that concerns the connection or the group, not the bytes of a record."""
-    if isinstance(error, KafkaError | ConnectionError) and not isinstance(error, UNREADABLE):
-        raise error
 
 
 async def _stop(consumer: "AIOKafkaConsumer[Any, Any]") -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-from tidings.kafka.ordered import RawRecord
+from tidings.kafka.ordered import RawRecord, is_held_back, is_refusal
 from tidings.kafka.publisher import BrokerUnavailable, Publisher
 
 SUFFIX = ".dlq"
@@ -65,10 +65,19 @@ class DeadLetters:
         """
         if not poisons:
             return
-        refusals = await self._publisher.publish_raw([_letter(poison, self._group, attempts) for poison in poisons])
-        for refusal in refusals:
-            if refusal:
-                raise BrokerUnavailable(f"a dead letter was not accepted: {refusal!r}") from refusal
+        letters = [_letter(poison, self._group, attempts) for poison in poisons]
+        while letters:
+            outcomes = await self._publisher.publish_raw(letters)
+            for letter, outcome in zip(letters, outcomes, strict=True):
+                can_shrink = is_refusal(outcome) and letter.value
+                if outcome and not can_shrink and not is_held_back(outcome):
+                    raise BrokerUnavailable(f"a dead letter was not accepted: {outcome!r}") from outcome
+            # One that is too large itself goes without its value; Kafka keeps the original as long as its topic does.
+            letters = [
+                _without_value(letter) if is_refusal(outcome) else letter
+                for letter, outcome in zip(letters, outcomes, strict=True)
+                if outcome
+            ]
 
     async def close(self) -> None:
         """Close the publisher."""
@@ -119,11 +128,21 @@ def _letter(poison: Poison, group: str, attempts: int) -> RawRecord:
         "at": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
     record = poison.record
-    headers = [(name, value or b"") for name, value in record.headers if not name.startswith(PREFIX)] if record else []
+    headers: list[tuple[str, bytes | None]] = []
+    if record:
+        about["timestamp"] = str(record.timestamp)
+        headers += [(name, value) for name, value in record.headers if not name.startswith(PREFIX)]
     headers += [(PREFIX + name, text.encode()) for name, text in about.items()]
     return RawRecord(
         topic=poison.topic + SUFFIX,
         key=record.key if record else None,
-        value=record.value if record and (record.key or record.value) else b"",
+        value=record.value if record and (record.key is not None or record.value is not None) else b"",
         headers=tuple(headers),
     )
+
+
+def _without_value(letter: RawRecord) -> RawRecord:
+    """Return a letter that only says where its record is, and how large its value was."""
+    size = str(len(letter.value or b"")).encode()
+    about = [(name, value) for name, value in letter.headers if name.startswith(PREFIX)]
+    return RawRecord(letter.topic, None, b"", (*about, (PREFIX + "value_bytes_left_out", size)))

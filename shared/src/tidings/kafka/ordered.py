@@ -36,7 +36,7 @@ class RawRecord:
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 class HeldBack(Exception):
@@ -74,22 +74,21 @@ class Batch:
 
 
 async def send_in_order(
-    producer: AIOKafkaProducer, records: Sequence[RawRecord], *, singly: bool = False
-) -> list[Outcome]:
+    producer: AIOKafkaProducer, records: Sequence[RawRecord], outcomes: list[Outcome], *, singly: bool = False
+) -> None:
     """Send records, each key's in order, and wait until each is acknowledged, refused or held back.
 
     Args:
         producer: idempotent, and used by nobody else meanwhile.
         records: what to send.
+        outcomes: one `HeldBack` for each record; becomes what is known of it, also when this is cancelled.
         singly: make each record a batch of its own, to find out which one the broker refuses.
 
     Raises:
         KafkaError: it is not known which topics there are; nothing was sent.
     """
-    outcomes: list[Outcome] = [HeldBack() for _ in records]
     queues = await _queues(producer, records, outcomes, singly)
     await asyncio.gather(*(_send(producer, tp, queue, outcomes) for tp, queue in queues.items()))
-    return outcomes
 
 
 async def _queues(

@@ -7,6 +7,8 @@ batch has a deadline, and a producer that misses it is thrown away.
 import asyncio
 import contextlib
 import logging
+import socket
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +19,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 
 from tidings.events import Record
 from tidings.kafka.diagnosis import explain
-from tidings.kafka.ordered import Outcome, RawRecord, is_held_back, send_in_order
+from tidings.kafka.ordered import HeldBack, Outcome, RawRecord, is_held_back, send_in_order
 from tidings.kafka.settings import KafkaSettings
 from tidings.telemetry import names
 from tidings.telemetry.propagation import carrier_of
@@ -78,7 +80,7 @@ class Publisher:
             For each record `None`, or why the broker refused it, or `HeldBack` when that is the fault of another one.
 
         Raises:
-            BrokerUnavailable: not all were acknowledged within `deadline` seconds.
+            BrokerUnavailable: none was acknowledged within `deadline` seconds.
         """
         spans = [self._start_span(outgoing) for outgoing in batch]
         raw = [
@@ -97,12 +99,15 @@ class Publisher:
 
     async def publish_raw(self, batch: Sequence[RawRecord], deadline: float = BATCH_DEADLINE) -> list[Outcome]:
         """Send records as they are, without spans; returns and raises as `publish` does."""
+        outcomes: list[Outcome] = [HeldBack() for _ in batch]
         try:
             async with asyncio.timeout(deadline):
-                producer = await self._connected()
-                outcomes = await send_in_order(producer, batch, singly=self._singly)
-        except (TimeoutError, KafkaError, OSError) as error:
+                await send_in_order(await self._connected(), batch, outcomes, singly=self._singly)
+        except Exception as error:  # of whatever type: aiokafka's own are not all Kafka's
             self._discard()
+            self._singly = False
+            if None in outcomes:
+                return outcomes
             raise BrokerUnavailable(await explain(self._settings, error)) from error
         if any(outcomes):  # the broker would take this producer's next batch for one out of order
             self._discard()
@@ -170,6 +175,9 @@ async def _stop(producer: AIOKafkaProducer) -> None:
     sender = producer._sender.sender_task
     if sender is not None:
         sender.cancel()
+    for connection in producer.client._conns.values():
+        if connection._writer is not None:
+            _cut(connection._writer.transport)
     with contextlib.suppress(TimeoutError, KafkaError, OSError):
         async with asyncio.timeout(STOP_DEADLINE):
             await producer.client.close()
@@ -181,6 +189,14 @@ async def _stop(producer: AIOKafkaProducer) -> None:
         waited_for.set_result(False)
     if sender is not None:
         await asyncio.wait([sender], timeout=STOP_DEADLINE)
+
+
+def _cut(transport: asyncio.WriteTransport) -> None:
+    """Reset a connection: what the system still has to send on it is not delivered later."""
+    if (own := transport.get_extra_info("socket")) is not None:
+        with contextlib.suppress(OSError):
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def _with_trace(record: Record, context: Context) -> RawRecord:

@@ -22,6 +22,8 @@ class HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._hands_free.set()
         self.wanted = asyncio.Event()
         """Set while the group waits for this member: a batch that cannot be stored now should be let go."""
+        self.rebalances = 0
+        """How many there have been: positions read before one say nothing after it."""
 
     @contextlib.contextmanager
     def batch_in_hand(self) -> Iterator[None]:
@@ -35,6 +37,7 @@ class HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Wait for the batch in hand; called by aiokafka before it joins the group again."""
         self.wanted.set()
+        self.rebalances += 1
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hands_free.wait(), HAND_OVER_SECONDS)
 

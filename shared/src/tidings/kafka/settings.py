@@ -105,7 +105,8 @@ class KafkaSettings(Group):
 
 def _is_address(text: str) -> bool:
     found = ADDRESS.match(text)
-    return found is not None and 1 <= int(found[2]) <= 65535
+    labels = found[1].strip(".").split(".") if found else []  # an empty or a long one fails only when it is looked up
+    return found is not None and 1 <= int(found[2]) <= 65535 and all(0 < len(label) < 64 for label in labels)
 
 
 def _has_password(protocol: str) -> bool:

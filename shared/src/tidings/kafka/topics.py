@@ -112,8 +112,11 @@ class Topics:
         """
         found = await self._found()
         done: list[str] = []
-        for wanted in self._wanted:
-            done += await self._mend(wanted, found.get(wanted.name))
+        try:
+            for wanted in self._wanted:
+                done += await self._mend(wanted, found.get(wanted.name))
+        except (KafkaError, OSError) as error:
+            raise TopicsUnavailable(f"the cluster did not do it: {error!r}; done so far: {done}") from error
         return done
 
     async def _mend(self, wanted: Wanted, found: Found | None) -> list[str]:
@@ -126,12 +129,15 @@ class Topics:
         if found.partitions < wanted.partitions:
             answer = await self._admin.create_partitions({wanted.name: NewPartitions(wanted.partitions)})
             _raise_refusals(answer.topic_errors)
-            done.append(f"{wanted.name}: {found.partitions} partitions grew to {wanted.partitions}")
+            grown = f"{found.partitions} partitions grew to {wanted.partitions}, so keys change their partitions"
+            done.append(f"{wanted.name}: {grown}")
         changed = {name: value for name, value in wanted.configs.items() if found.configs.get(name) != value}
         if changed:
             # The call replaces all settings of the topic: those that somebody else made are given again.
             configs = found.configs | wanted.configs
-            await self._admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, wanted.name, configs)])
+            answers = await self._admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, wanted.name, configs)])
+            for answer in answers:
+                _raise_refusals([(name, code, text) for code, text, _, name in answer.resources])
             done += [f"{wanted.name}: {name} is now {value}" for name, value in changed.items()]
         return done
 
@@ -158,6 +164,8 @@ class Topics:
             return {}
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
         answers = await self._admin.describe_configs(resources)
+        for answer in answers:  # what is not known would be overwritten
+            _raise_refusals([(name, code, text) for code, text, _, name, *_ in answer.resources])
         found: dict[str, dict[str, str]] = {}
         for answer in answers:
             for resource in answer.to_object()["resources"]:

@@ -1,7 +1,8 @@
 """The lease: of several replicas one relay is at work; another takes over when it is gone.
 
-Time is the database's, so the hosts' clocks do not matter. Two relays at work for a moment would only publish some
-events twice, in order; the lease keeps that rare, the event id makes it harmless.
+Time is the database's, so the hosts' clocks do not matter. What a relay sends it sends within its lease; only one that
+stands still in the middle, or whose bytes are late on the way, is at work beside its heir. Then some events are in
+their topic again after later ones, which a reader that takes each event id once does not see.
 """
 
 import os
@@ -16,6 +17,7 @@ from tidings.events import uuid7
 
 LEASE_SECONDS = 8.0
 RENEW_SECONDS = 2.0
+MARGIN_SECONDS = 1.0
 
 NOW_MS = {
     "mysql": "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)",
@@ -59,6 +61,10 @@ class Lease:
         held = await self._database.run_in_transaction(take)
         self._renewed = asked if held else -LEASE_SECONDS
         return held
+
+    def remaining(self) -> float:
+        """Return for how many seconds the lease may be relied upon, a second's margin left out."""
+        return max(0.0, self._renewed + LEASE_SECONDS - MARGIN_SECONDS - time.monotonic())
 
     async def release(self) -> None:
         """Give the lease back, so that another relay need not wait for its end."""

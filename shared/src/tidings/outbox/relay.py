@@ -92,9 +92,9 @@ class Relay:
         self._stopping.set()
         self._work.set()
         await end(task, deadline)
+        await self._publisher.close()  # before anybody else may publish
         with contextlib.suppress(DatabaseUnavailable):
             await self._lease.release()
-        await self._publisher.close()
 
     async def _rest(self, failures: int) -> None:
         """Sleep until there is work; after failures for a growing, jittered time, work or not."""
@@ -109,7 +109,9 @@ class Relay:
         rows = await self._database.read(self._oldest)
         if not rows:
             return False
-        outcomes = await self._publisher.publish([_outgoing(row) for row in rows])
+        if not await self._lease.hold():  # reading may have taken long
+            return False
+        outcomes = await self._publisher.publish([_outgoing(row) for row in rows], self._lease.remaining())
         await self._settle(rows, outcomes)
         return len(rows) == BATCH or any(map(is_held_back, outcomes))
 
