@@ -188,22 +188,22 @@ async def test_a_batch_let_go_for_a_rebalance_is_not_passed_over_for_an_unreadab
     require("kcat")
     store = Store()
     store.away = True
-    store.seconds = 0.01
     members = Members(settings, topic, store)
     first = await members.join()
-    async with sending(settings, topic) as sent:
-        await sent
-    headers = {"any": "header"}
+    async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, acks="all") as producer:
+        for _ in range(100):
+            await producer.send(topic, b"x", partition=0)
+    await asyncio.sleep(0.5)  # they are in hand
     await asyncio.to_thread(
-        kcat.produce, settings.bootstrap_servers, topic, b"bad", headers, header_key=b"\xff\xfe", partition=1
+        kcat.produce, settings.bootstrap_servers, topic, b"bad", {}, header_key=b"\xff\xfe", partition=1
     )
-    await asyncio.sleep(1)
+    await asyncio.sleep(0.5)
     assert first._member is not None
     first._member._coordinator.request_rejoin()  # as a heartbeat does when somebody comes or goes
     await asyncio.wait_for(first._hand_over.wanted.wait(), 10)
     while first._hand_over.wanted.is_set():  # noqa: ASYNC110  # aiokafka clears it
         await asyncio.sleep(0.01)
     store.away = False
-    await store.until(RECORDS)
+    await store.until(100)
     await members.leave(first)
-    assert [sorted(kept) for kept in store.partitions] == [list(range(RECORDS // PARTITIONS))] * PARTITIONS
+    assert store.partitions[0] == list(range(100))

@@ -74,11 +74,12 @@ def _example(path: Path) -> Example:
 
 
 def _new(kind: type[EventData]) -> list[Change]:
-    example_of(kind)  # there must be one
+    _require_readable(kind)
     return [Change("", "is new")]
 
 
 def _changes_of(kind: type[EventData], contract: Contract) -> list[Change]:
+    _require_readable(kind)
     schema = schema_of(kind)
     found = list(compare(contract.schema, schema))
     if not found and contract.schema != schema:
@@ -89,6 +90,13 @@ def _changes_of(kind: type[EventData], contract: Contract) -> list[Change]:
     if compatible and example_of(kind) not in contract.examples.values():
         found.append(Change("", "has a new example"))
     return found
+
+
+def _require_readable(kind: type[EventData]) -> None:
+    try:
+        read(example_of(kind))
+    except Undecodable as error:
+        raise ContractError(f"{kind.type()}: what is written today is not read today: {error}") from error
 
 
 def _example_changes(name: str, example: Example) -> Iterator[Change]:
