@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -17,7 +18,7 @@ from tidings.contracts import ContractError, commands
 from tidings.contracts.examples import Example, data_in, example_of, read
 from tidings.contracts.schemas import schema_of
 from tidings.contracts.stored import load
-from tidings.events import CATALOGUE, ActivityGap, ApiRequest, MessageCreated
+from tidings.events import CATALOGUE, ActivityGap, ApiRequest, Event, MessageCreated, Record, encode
 from tidings.events.topics import AUTH
 
 STORED = Path(__file__).parents[2] / "shared" / "contracts"
@@ -85,6 +86,18 @@ def test_the_examples_show_both_modes_and_the_least_there_must_be() -> None:
     stored = CONTRACTS["tidings.api.request.v1"].examples
     assert stored["example-structured.json"]["headers"].keys() == {"content-type"}
     assert set(stored["example-minimal.json"]["value"]) == set(CONTRACTS["tidings.api.request.v1"].schema["required"])
+
+
+def test_what_no_consumer_of_today_reads_is_not_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_seconds(event: Event[Any]) -> Record:
+        record = encode(event)
+        headers = tuple((name, "1767323045" if name == "ce_time" else text) for name, text in record.headers)
+        return replace(record, headers=headers)
+
+    monkeypatch.setattr("tidings.contracts.examples.encode", in_seconds)
+    for command in ("check", "write"):
+        with pytest.raises(ContractError, match="what is written today is not read today: time: value_error"):
+            run(command, folder)
 
 
 def test_an_addition_passes_and_is_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
