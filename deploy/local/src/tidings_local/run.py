@@ -87,6 +87,7 @@ def _banner(settings: LocalSettings, backends: Backends) -> str:
     return (
         f"\n  Tidings runs at    {settings.url}\n"
         f"  API documents      {settings.url}/docs\n"
+        f"  Events             {settings.url}/docs/events, with BROKERS={backends.kafka}\n"
         f"  Backends           {backends.described}\n"
         f"  Data               {settings.data.resolve()}\n"
         f"  See it work        make demo PORT={settings.port}\n"
