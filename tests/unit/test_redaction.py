@@ -14,8 +14,8 @@ from tidings.events.redaction import REDACTED, _may_hide, _redact, is_secret, re
 from unit.test_codec import DATA
 
 SECRET_NAMES = """
-    password Password PASSWORD passwd pwd pass passphrase passcode password2 password_hash passwordConfirmation passwordConfirm password_again
-    new_password db_pass dbPassword POSTGRES_PASSWORD user.password
+    password Password PASSWORD passwd pwd pass passphrase passcode password2 password_hash passwordConfirmation
+    passwordConfirm password_again new_password db_pass dbPassword POSTGRES_PASSWORD user.password
     token tokens access_token accessToken accesstoken ACCESS-TOKEN refresh_token id_token csrftoken X-CSRF-Token
     x-amz-security-token OAuth2Token token_value tokenHash
     secret secrets client_secret clientSecret CLIENT_SECRET secret_key app.secret
