@@ -13,6 +13,9 @@ from tidings.telemetry.setup import Telemetry
 WRITES = "tidings_writes"
 """Execution option of a connection whose transaction will write."""
 
+BUSY_SECONDS = 1.5
+"""How long SQLite waits for another writer: in a thread, where nothing can tell it to stop."""
+
 
 def create_engine(settings: DatabaseSettings, telemetry: Telemetry | None = None) -> AsyncEngine:
     """Return an engine for `settings.url`; it connects on first use.
@@ -22,7 +25,8 @@ def create_engine(settings: DatabaseSettings, telemetry: Telemetry | None = None
     """
     url = make_url(settings.url.get_secret_value())
     if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": settings.deadline_seconds})
+        busy = min(settings.deadline_seconds, BUSY_SECONDS)
+        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": busy})
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
     else:
