@@ -310,9 +310,11 @@ def test_a_cluster_needs_ports_for_each_broker(tmp_path: Path) -> None:
 
 
 LAUNCHER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from tidings_local.servers import Kafka, MariaDB, Redis
+# A shell's background job is started with interrupts ignored, and hands that on to its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = Path(sys.argv[1])
 kafka = Kafka(folder / "kafka")
 servers = [MariaDB(folder / "mariadb"), Redis(folder / "redis"), *kafka.brokers]
