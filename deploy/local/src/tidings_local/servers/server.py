@@ -1,6 +1,7 @@
 """The launcher's life cycle: what every server can do."""
 
 import atexit
+import os
 import signal
 import socket
 import subprocess
@@ -84,10 +85,14 @@ class Server(ABC):
     def pause(self) -> None:
         """Stop the clock of the server (SIGSTOP): connections stay open, nothing answers.
 
+        Returns when the last of its threads stands still; until then it could still answer.
+
         Raises:
             ServerFailed: it does not run.
         """
         self._send_running(signal.SIGSTOP)
+        if self._child is not None:
+            os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a paused server go on (SIGCONT).
