@@ -14,10 +14,18 @@ from tidings.events import (
     ApiRequest,
     Event,
     EventData,
+    LoginFailed,
     MessageCreated,
+    SessionEnded,
+    SessionReuseDetected,
     SessionStarted,
     Undecodable,
+    UserDeleted,
+    UserDisabled,
+    UserEnabled,
+    UserPasswordChanged,
     UserRegistered,
+    UserRoleChanged,
     decode,
     encode,
 )
@@ -31,13 +39,27 @@ CANARY = "Canary-4711"
 # Every character that UTF-8 can carry, NUL and emoji included.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 NAME = st.text(st.characters(exclude_categories=["Cs"]), max_size=64)
+WORD = st.sampled_from(["admin", "logout"])
 COUNT = st.integers(min_value=0, max_value=2**63 - 1)
 ZONES = st.integers(min_value=-14 * 60, max_value=14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
 # A day from either end of the calendar, where every zone's moment exists in UTC.
 MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=ZONES)  # noqa: DTZ001  # zones are drawn
 DATA: st.SearchStrategy[EventData] = st.one_of(
-    st.builds(UserRegistered, user_id=st.uuids(), username=NAME),
-    st.builds(SessionStarted, user_id=st.uuids(), username=NAME, session_id=st.uuids()),
+    *(
+        st.builds(kind, user_id=st.uuids(), username=NAME)
+        for kind in (UserRegistered, UserPasswordChanged, UserDeleted)
+    ),
+    *(
+        st.builds(kind, user_id=st.uuids(), username=NAME, by=st.none() | st.uuids())
+        for kind in (UserDisabled, UserEnabled)
+    ),
+    st.builds(UserRoleChanged, user_id=st.uuids(), username=NAME, role=WORD, by=st.none() | st.uuids()),
+    *(
+        st.builds(kind, user_id=st.uuids(), username=NAME, session_id=st.uuids())
+        for kind in (SessionStarted, SessionReuseDetected)
+    ),
+    st.builds(SessionEnded, user_id=st.uuids(), username=NAME, session_id=st.uuids(), reason=WORD),
+    st.builds(LoginFailed, user_id=st.none() | st.uuids(), reason=WORD, client=st.none() | NAME),
     st.builds(MessageCreated, message_id=st.uuids(), author_id=st.uuids(), author=NAME, length=COUNT),
     st.builds(ActivityGap, service=NAME.filter(bool), dropped=st.integers(min_value=1, max_value=2**63 - 1)),
     st.builds(
@@ -94,7 +116,15 @@ def test_what_is_encoded_is_decoded_to_the_same_event(event: Event[EventData]) -
 
 
 def test_the_round_trip_covers_the_whole_catalogue() -> None:
-    assert set(CATALOGUE.values()) == {UserRegistered, SessionStarted, MessageCreated, ApiRequest, ActivityGap}
+    drawn: set[type] = set()
+
+    @settings(max_examples=2_000, database=None, derandomize=True)
+    @given(DATA)
+    def draw(data: EventData) -> None:
+        drawn.add(type(data))
+
+    draw()
+    assert drawn == set(CATALOGUE.values())
 
 
 @given(EVENTS)

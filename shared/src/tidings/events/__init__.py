@@ -1,6 +1,13 @@
 """Events: envelope, catalogue, topic registry and codec. Imports pydantic and nothing else."""
 
-from tidings.events.accounts import SessionStarted, UserRegistered
+from tidings.events.accounts import (
+    UserDeleted,
+    UserDisabled,
+    UserEnabled,
+    UserPasswordChanged,
+    UserRegistered,
+    UserRoleChanged,
+)
 from tidings.events.activity import ActivityGap, ApiRequest
 from tidings.events.catalogue import CATALOGUE
 from tidings.events.codec import decode, encode
@@ -8,6 +15,7 @@ from tidings.events.envelope import Event, EventData
 from tidings.events.ids import uuid7
 from tidings.events.messages import MessageCreated
 from tidings.events.record import Record, Undecodable
+from tidings.events.sessions import LoginFailed, SessionEnded, SessionReuseDetected, SessionStarted
 from tidings.events.structured import in_binary_mode
 
 __all__ = [
@@ -16,11 +24,19 @@ __all__ = [
     "ApiRequest",
     "Event",
     "EventData",
+    "LoginFailed",
     "MessageCreated",
     "Record",
+    "SessionEnded",
+    "SessionReuseDetected",
     "SessionStarted",
     "Undecodable",
+    "UserDeleted",
+    "UserDisabled",
+    "UserEnabled",
+    "UserPasswordChanged",
     "UserRegistered",
+    "UserRoleChanged",
     "decode",
     "encode",
     "in_binary_mode",

@@ -1,4 +1,4 @@
-"""Events about accounts and sessions, made by auth."""
+"""Events about accounts, made by auth."""
 
 from typing import Annotated, ClassVar
 from uuid import UUID
@@ -24,29 +24,60 @@ class AccountEvent(EventData):
         return self.user_id
 
 
+def example(**data: str) -> ConfigDict:
+    """Return the configuration of an account's event whose example has `data` beside what every such event carries."""
+    account = {"user_id": "01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17", "username": "mina"}
+    return ConfigDict(json_schema_extra={"examples": [{**account, **data}]})
+
+
+ADMIN = "01980d20-93b5-7e0a-8c77-0d4f1b6a52ce"
+By = Annotated[UUID | None, Field(description="the admin who did it; null when it was done at the command line")]
+
+
 class UserRegistered(AccountEvent):
     """A person made an account."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"user_id": "01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17", "username": "mina"}]}
-    )
+    model_config = example()
     name: ClassVar[str] = "user.registered"
 
 
-class SessionStarted(AccountEvent):
-    """A person signed in."""
+class UserPasswordChanged(AccountEvent):
+    """A person chose another password; the person's other sessions end with it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "user_id": "01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17",
-                    "username": "mina",
-                    "session_id": "01980d2b-1f6a-7c44-8e02-b3a9d5c7e610",
-                }
-            ]
-        }
-    )
-    name: ClassVar[str] = "session.started"
+    model_config = example()
+    name: ClassVar[str] = "user.password_changed"
 
-    session_id: Annotated[UUID, Field(description="of the session that began")]
+
+class UserDisabled(AccountEvent):
+    """An account may no longer sign in; its sessions end with it."""
+
+    model_config = example(by=ADMIN)
+    name: ClassVar[str] = "user.disabled"
+
+    by: By = None
+
+
+class UserEnabled(AccountEvent):
+    """A disabled account may sign in again."""
+
+    model_config = example(by=ADMIN)
+    name: ClassVar[str] = "user.enabled"
+
+    by: By = None
+
+
+class UserRoleChanged(AccountEvent):
+    """An account may do more or less than before; its sessions end with it, for their tokens name the old role."""
+
+    model_config = example(role="admin", by=ADMIN)
+    name: ClassVar[str] = "user.role_changed"
+
+    role: Annotated[str, Field(max_length=32, description="the new role: `user` or `admin`")]
+    by: By = None
+
+
+class UserDeleted(AccountEvent):
+    """An account is gone, and every session of it; what it wrote elsewhere is to be shown as by nobody."""
+
+    model_config = example()
+    name: ClassVar[str] = "user.deleted"
