@@ -302,6 +302,7 @@ def test_a_service_with_a_wrong_password_says_so_in_its_readiness_and_its_log(se
         command=[sys.executable, "-m", "tidings_messages", "serve"],
         environment={
             "TIDINGS_DATABASE_URL": database,
+            "TIDINGS_REDIS_URL": "redis://127.0.0.1:9/0",
             "TIDINGS_TOKENS_JWKS_URL": "http://127.0.0.1:9/.well-known/jwks.json",
             "TIDINGS_ACTIVITY_ADDRESS_KEY": "0123456789abcdef",
             "TIDINGS_HTTP_PORT": str(port),

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import httpx
 from opentelemetry.metrics import NoOpMeter
@@ -60,6 +61,13 @@ class FixedKeys:
 
     async def find(self, kid: str) -> Any:
         return self.keys.get(kid)
+
+
+class EndedSessions(set[UUID]):
+    """Sessions that have ended, as a test decides."""
+
+    def is_ended(self, session_id: UUID) -> bool:
+        return session_id in self
 
 
 def client(app: ASGIApp, **state: Any) -> httpx.AsyncClient:

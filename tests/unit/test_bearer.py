@@ -23,14 +23,14 @@ from tidings.http import bearer, problems
 from tidings.http.app import CALLER_ERRORS
 from tidings.http.bearer import CurrentUser, KeysUnavailable, NotAuthenticated, RemoteKeys, TokenVerifier, parse_key_set
 from tidings.principal import Principal
-from unit.fakes import FixedKeys, client
+from unit.fakes import EndedSessions, FixedKeys, client
 
 USER = "018f0000-0000-7000-8000-000000000001"
 SESSION = "018f0000-0000-7000-8000-000000000002"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 RAW_PUBLIC = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-VERIFIER = TokenVerifier(FixedKeys({"k1": KEY.public_key()}), "https://issuer", "tidings")
+VERIFIER = TokenVerifier(FixedKeys({"k1": KEY.public_key()}), "https://issuer", "tidings", EndedSessions())
 GONE = object()
 
 
@@ -94,6 +94,17 @@ async def test_clocks_may_differ_by_five_seconds() -> None:
     await VERIFIER.verify(token(iat=now + 3))
     with pytest.raises(NotAuthenticated, match="expired"):
         await VERIFIER.verify(token(exp=now - 7))
+
+
+async def test_a_good_token_of_a_session_that_has_ended_is_not_believed() -> None:
+    ended = EndedSessions()
+    verifier = TokenVerifier(FixedKeys({"k1": KEY.public_key()}), "https://issuer", "tidings", ended)
+    live = token()
+    await verifier.verify(live)
+    ended.add(UUID(SESSION))
+    with pytest.raises(NotAuthenticated, match="The session has ended; sign in again"):
+        await verifier.verify(live)
+    await verifier.verify(token(sid=USER))
 
 
 BAD_TOKENS: dict[str, Callable[[], str]] = {
@@ -408,7 +419,8 @@ async def test_a_token_is_not_taken_from_the_url() -> None:
 
 
 async def test_when_keys_cannot_be_had_the_answer_is_503_and_no_door_is_open() -> None:
-    verifier = TokenVerifier(KeyServer(httpx.ConnectError("refused: secret-host")).keys(), "https://issuer", "tidings")
+    keys = KeyServer(httpx.ConnectError("refused: secret-host")).keys()
+    verifier = TokenVerifier(keys, "https://issuer", "tidings", EndedSessions())
     async with client(whoami_app(), verifier=verifier) as http:
         answer = await http.get("/whoami", headers={"Authorization": f"Bearer {token()}"})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

@@ -37,6 +37,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in {
         "TIDINGS_DATABASE_URL": f"sqlite+aiosqlite:///{path}",
         "TIDINGS_KAFKA_BOOTSTRAP_SERVERS": "unused:9092",
+        "TIDINGS_REDIS_URL": "redis://unused:6379/0",
         "TIDINGS_TOKENS_JWKS_URL": "http://unused/keys",
         "TIDINGS_ACTIVITY_ADDRESS_KEY": "0123456789abcdef",
     }.items():
@@ -91,7 +92,6 @@ def test_a_key_file_without_a_key_is_one_message_of_the_command(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "key").write_text("garbage")
-    monkeypatch.setenv("TIDINGS_REDIS_URL", "redis://unused:6379/0")
     monkeypatch.setenv("TIDINGS_SIGNING_KEY_FILE", str(tmp_path / "key"))
     assert main("tidings_auth", AuthSettings, create_auth, ["serve"]) == 2
     told = capsys.readouterr().err

@@ -22,6 +22,7 @@ COMMON = {
     "database": {"url": "sqlite+aiosqlite:///unused.db"},
     "kafka": {"bootstrap_servers": "unused:9092"},
     "activity": {"address_key": "0123456789abcdef"},
+    "redis": {"url": "memory://unused"},
 }
 TOKENS = {"jwks_url": "http://unused/keys"}
 
@@ -35,13 +36,15 @@ NEVER_IN_A_ROUTE = {
     "tidings.kafka.ordered.HeldBack",  # inside the publisher
     "tidings.kafka.dead_letters.TooMuchPoison",  # ends the consumer
     "tidings.kafka.topics.TopicsUnavailable",  # a command's
+    "tidings.redis.revocations.RevocationUnavailable",  # it is announced again later
+    "tidings.redis.revocations.RevocationsStale",  # a health check tells its reason
     "tidings.kafka.publisher.BrokerUnavailable",  # the relay's and the lane's
 }
 
 
 def apps(folder: Path) -> dict[ModuleType, FastAPI]:
     signing = {"key_file": folder / "key.pem", "generate": True}
-    auth = load(AuthSettings, environment="development", redis={"url": "memory://unused"}, signing=signing, **COMMON)
+    auth = load(AuthSettings, environment="development", signing=signing, **COMMON)
     return {
         tidings_auth: tidings_auth.app.create_app(auth),
         tidings_messages: tidings_messages.app.create_app(load(MessagesSettings, tokens=TOKENS, **COMMON)),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -53,6 +54,7 @@ async def test_one_dependency_that_is_down_is_named_with_reason_and_setting() ->
         "ok": False,
         "reason": "not connected to Kafka at k:9092",
         "setting": "TIDINGS_X",
+        "as_of": None,
     }
 
 
@@ -124,7 +126,8 @@ async def test_what_is_needed_to_start_only_takes_no_traffic_away_once_it_was_th
     kafka.there = False
     status, body = await ask("/health/ready", checks)
     assert (status, body["ready"]) == (200, True)
-    assert body["dependencies"]["kafka"] == {"ok": False, "reason": "not there", "setting": "TIDINGS_X"}
+    found = body["dependencies"]["kafka"]
+    assert (found["ok"], found["reason"], found["setting"]) == (False, "not there", "TIDINGS_X")
 
 
 async def test_what_every_request_needs_counts_also_after_it_was_there() -> None:
@@ -136,6 +139,15 @@ async def test_what_every_request_needs_counts_also_after_it_was_there() -> None
     assert (await readiness(known)).ready is False
     database.there = True
     assert (await readiness(known)).ready is True
+
+
+async def test_how_fresh_its_news_is_is_said_of_a_dependency_that_is_there_and_of_one_that_is_not() -> None:
+    heard = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    redis = Coming()
+    checks = {"revocations": Check(redis.run, "TIDINGS_X", only_to_start=True, as_of=lambda: heard)}
+    for redis.there in (True, False):
+        status, body = await ask("/health/ready", checks)
+        assert (status, body["dependencies"]["revocations"]["as_of"]) == (200, "2026-01-02T03:04:05.678901Z")
 
 
 async def test_two_services_that_share_no_health_have_seen_different_things() -> None:

@@ -13,10 +13,10 @@ from tidings_messages.settings import MessagesSettings
 COMMON = {
     "TIDINGS_DATABASE_URL": "mysql+aiomysql://tidings:s3cret@db:3306/tidings",
     "TIDINGS_KAFKA_BOOTSTRAP_SERVERS": "kafka-0:9092, kafka-1:9092",
+    "TIDINGS_REDIS_URL": "redis://:s3cret@redis:6379/0",
     "TIDINGS_ACTIVITY_ADDRESS_KEY": "0123456789abcdef",
 }
 TOKENS = {"TIDINGS_TOKENS_JWKS_URL": "http://auth:8000/.well-known/jwks.json"}
-REDIS = {"TIDINGS_REDIS_URL": "redis://:s3cret@redis:6379/0"}
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def lines_of(kind: type[ServiceSettings]) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "needed"),
     [
-        (AuthSettings, {*COMMON, *REDIS, "TIDINGS_SIGNING_KEY_FILE"}),
+        (AuthSettings, {*COMMON, "TIDINGS_SIGNING_KEY_FILE"}),
         (MessagesSettings, {*COMMON, *TOKENS}),
         (LogSettings, {*COMMON, *TOKENS}),
     ],
@@ -65,7 +65,7 @@ def test_a_service_that_reads_tokens_starts_with_what_must_be_given(
 
 
 def test_auth_starts_with_what_must_be_given(monkeypatch: pytest.MonkeyPatch, key_file: str) -> None:
-    given(monkeypatch, COMMON, REDIS, TIDINGS_SIGNING_KEY_FILE=key_file)
+    given(monkeypatch, COMMON, TIDINGS_SIGNING_KEY_FILE=key_file)
     settings = load(AuthSettings)
     assert (settings.password.min_length, settings.signing.lifetime_seconds) == (8, 300)
     assert settings.signing.generate is False
@@ -75,7 +75,7 @@ def test_auth_starts_with_what_must_be_given(monkeypatch: pytest.MonkeyPatch, ke
 def test_the_issuer_and_audience_that_auth_says_are_those_that_others_believe(
     monkeypatch: pytest.MonkeyPatch, key_file: str
 ) -> None:
-    given(monkeypatch, COMMON, REDIS, TOKENS, TIDINGS_SIGNING_KEY_FILE=key_file)
+    given(monkeypatch, COMMON, TOKENS, TIDINGS_SIGNING_KEY_FILE=key_file)
     said, believed = load(AuthSettings).signing, load(MessagesSettings).tokens
     assert (said.issuer, said.audience) == (believed.issuer, believed.audience)
 
@@ -156,6 +156,8 @@ def test_an_address_key_that_is_too_short_is_refused_and_not_shown(monkeypatch: 
     [
         ("TIDINGS_HTTP_PORT", "0"),
         ("TIDINGS_HTTP_PORT", "65536"),
+        ("TIDINGS_HTTP_TRUSTED_HOPS", "-1"),
+        ("TIDINGS_HTTP_TRUSTED_HOPS", "11"),
         ("TIDINGS_DATABASE_POOL_SIZE", "0"),
         ("TIDINGS_DATABASE_DEADLINE_SECONDS", "0"),
         ("TIDINGS_DATABASE_DEADLINE_SECONDS", "soon"),
@@ -170,7 +172,7 @@ def test_a_number_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch, name: s
 
 
 def test_a_key_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    given(monkeypatch, COMMON, REDIS, TIDINGS_SIGNING_KEY_FILE=str(tmp_path / "none.pem"))
+    given(monkeypatch, COMMON, TIDINGS_SIGNING_KEY_FILE=str(tmp_path / "none.pem"))
     (line,) = lines_of(AuthSettings)
     assert line.startswith("TIDINGS_SIGNING_KEY_FILE: ")
     assert "no such file" in line
@@ -180,7 +182,6 @@ def test_a_key_file_may_be_made_in_development_only(monkeypatch: pytest.MonkeyPa
     given(
         monkeypatch,
         COMMON,
-        REDIS,
         TIDINGS_SIGNING_KEY_FILE=str(tmp_path / "none.pem"),
         TIDINGS_SIGNING_GENERATE="true",
         TIDINGS_ENVIRONMENT="development",
@@ -193,7 +194,7 @@ def test_a_key_file_may_be_made_in_development_only(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("name", "value"), [("PASSWORD_MIN_LENGTH", "7"), ("SIGNING_LIFETIME_SECONDS", "3601")])
 def test_weakening_auth_is_refused(monkeypatch: pytest.MonkeyPatch, key_file: str, name: str, value: str) -> None:
-    given(monkeypatch, COMMON, REDIS, {f"TIDINGS_{name}": value}, TIDINGS_SIGNING_KEY_FILE=key_file)
+    given(monkeypatch, COMMON, {f"TIDINGS_{name}": value}, TIDINGS_SIGNING_KEY_FILE=key_file)
     (line,) = lines_of(AuthSettings)
     assert line.startswith(f"TIDINGS_{name}: ")
 
@@ -218,7 +219,7 @@ def test_variables_that_kubernetes_makes_for_a_service_of_our_name_are_named(
 ) -> None:
     """They are no settings; the chart sets `enableServiceLinks: false`, and without it the message says why."""
     injected = {"TIDINGS_REDIS_PORT": "tcp://10.0.0.1:6379", "TIDINGS_REDIS_SERVICE_HOST": "10.0.0.1"}
-    given(monkeypatch, COMMON, REDIS, injected, TIDINGS_SIGNING_KEY_FILE=key_file)
+    given(monkeypatch, COMMON, injected, TIDINGS_SIGNING_KEY_FILE=key_file)
     assert {line.split(":")[0] for line in lines_of(AuthSettings)} == set(injected)
 
 
@@ -237,5 +238,5 @@ def test_a_group_given_as_one_variable_is_named_and_not_shown(
 def test_a_rule_over_several_variables_is_told_without_a_name_that_is_no_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    given(monkeypatch, COMMON, REDIS, TIDINGS_SIGNING_KEY_FILE=str(tmp_path / "k"), TIDINGS_SIGNING_GENERATE="true")
+    given(monkeypatch, COMMON, TIDINGS_SIGNING_KEY_FILE=str(tmp_path / "k"), TIDINGS_SIGNING_GENERATE="true")
     assert lines_of(AuthSettings) == ["TIDINGS_SIGNING_GENERATE is for TIDINGS_ENVIRONMENT=development only"]

@@ -18,6 +18,7 @@ from tidings.principal import Principal
 from tidings.settings import SettingsError
 from tidings_auth.settings import SigningSettings
 from tidings_auth.tokens import SigningKey, TokenIssuer
+from unit.fakes import EndedSessions
 
 MINA = Principal(UUID(int=1), "미나", "admin", UUID(int=2))
 
@@ -77,7 +78,7 @@ async def test_a_token_is_believed_by_who_has_the_published_keys(tmp_path: Path)
     for kid, key in parse_key_set(issuer.key_set()).items():
         found = await issuer.find(kid)
         assert found.public_bytes_raw() == key.public_bytes_raw()
-    verifier = TokenVerifier(issuer, "https://tidings.local", "tidings")
+    verifier = TokenVerifier(issuer, "https://tidings.local", "tidings", EndedSessions())
     assert await verifier.verify(issuer.issue(MINA)) == MINA
     assert await issuer.find("another") is None
 

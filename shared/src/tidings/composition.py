@@ -20,6 +20,9 @@ from tidings.kafka.publisher import Publisher
 from tidings.kafka.settings import KafkaSettings
 from tidings.outbox.record import Outbox
 from tidings.outbox.relay import Relay
+from tidings.redis.client import connect
+from tidings.redis.revocations import Revocations
+from tidings.redis.settings import RedisSettings
 from tidings.telemetry.logs import current_service
 from tidings.telemetry.setup import Telemetry
 
@@ -27,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 LANE_DEADLINE = 1.5
 RELAY_DEADLINE = 2.0
+REVOCATIONS_DEADLINE = 1.0
 TELEMETRY_DEADLINE = 1.0
 
 Loop = Callable[[], Awaitable[None]]
@@ -70,13 +74,24 @@ class Parts:
         self.health.checks["kafka"] = Check(relay.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", only_to_start=True)
         self.background("relay", relay.run, relay.stop, RELAY_DEADLINE)
 
-    def verifier(self, settings: TokenSettings) -> TokenVerifier:
-        """Open a verifier that fetches auth's keys."""
+    def revocations(self, settings: RedisSettings) -> Revocations:
+        """Follow which sessions end; ready once those are known that ended before."""
+        redis = connect(settings)
+        self._stack.push_async_callback(redis.aclose)
+        revocations = Revocations(redis)
+        self.health.checks["revocations"] = Check(
+            revocations.check, "TIDINGS_REDIS_URL", only_to_start=True, as_of=lambda: revocations.as_of
+        )
+        self.background("revocations", revocations.run, revocations.stop, REVOCATIONS_DEADLINE)
+        return revocations
+
+    def verifier(self, settings: TokenSettings, redis: RedisSettings) -> TokenVerifier:
+        """Open a verifier that fetches auth's keys, and knows which sessions have ended."""
         client = httpx.AsyncClient(trust_env=False)  # auth is a neighbour, never behind a proxy
         self._stack.push_async_callback(client.aclose)
         keys = RemoteKeys(settings.jwks_url, client)
         self.health.checks["keys"] = Check(keys.check, "TIDINGS_TOKENS_JWKS_URL")
-        return TokenVerifier(keys, settings.issuer, settings.audience)
+        return TokenVerifier(keys, settings.issuer, settings.audience, self.revocations(redis))
 
     def background(self, what: str, run: Loop, stop: Stop, deadline: float) -> None:
         """Run a loop as a task, and stop it within `deadline` seconds when the service stops."""

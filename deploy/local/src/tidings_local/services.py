@@ -50,6 +50,7 @@ def build_services(backends: Backends, secrets: Path, url: str) -> Services:
     common = {
         "environment": "development",
         "activity": {"address_key": kept_secret(secrets / "address-key")},
+        "redis": {"url": backends.redis},
         "kafka": {"bootstrap_servers": backends.kafka, **backends.kafka_options},
         "http": {"public_url": "/"},
     }
@@ -60,7 +61,6 @@ def build_services(backends: Backends, secrets: Path, url: str) -> Services:
     auth = load(
         AuthSettings,
         database={"url": backends.database("auth")},
-        redis={"url": backends.redis},
         signing=signing,
         **common,
     )

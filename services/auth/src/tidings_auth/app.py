@@ -72,7 +72,9 @@ def create_app(settings: AuthSettings) -> FastAPI:
                 sessions=Sessions(accounts, passwords, database, outbox, redis, telemetry.tracer),
                 issuer=issuer,
                 password_policy=settings.password,
-                verifier=TokenVerifier(issuer, settings.signing.issuer, settings.signing.audience),
+                verifier=TokenVerifier(
+                    issuer, settings.signing.issuer, settings.signing.audience, parts.revocations(settings.redis)
+                ),
                 activity=parts.activity(settings.kafka),
                 health=parts.health,
             )
@@ -81,6 +83,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
         name="auth",
         summary="Register, sign in, and the keys that verify access tokens.",
         public_url=settings.http.public_url,
+        trusted_hops=settings.http.trusted_hops,
         address_key=settings.activity.address_key.get_secret_value(),
         telemetry=telemetry,
         lifespan=lifespan,

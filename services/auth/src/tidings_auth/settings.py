@@ -8,6 +8,7 @@ from tidings.commands import ServiceSettings
 from tidings.database.settings import DatabaseSettings
 from tidings.http.settings import ActivitySettings, HttpSettings
 from tidings.kafka.settings import KafkaSettings
+from tidings.redis.revocations import LONGEST_LIFETIME
 from tidings.redis.settings import RedisSettings
 from tidings.settings import Group, group
 
@@ -19,7 +20,9 @@ class SigningSettings(Group):
     key_file: Path = Field(description="PEM file with the Ed25519 private key (PKCS 8) that signs access tokens")
     issuer: str = Field(default="https://tidings.local", description="the `iss` of access tokens")
     audience: str = Field(default="tidings", description="the `aud` of access tokens")
-    lifetime_seconds: int = Field(default=300, ge=30, le=3600, description="how long an access token is good")
+    lifetime_seconds: int = Field(
+        default=300, ge=30, le=LONGEST_LIFETIME, description="how long an access token is good"
+    )
 
     @field_validator("key_file")
     @classmethod

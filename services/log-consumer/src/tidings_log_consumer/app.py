@@ -58,7 +58,7 @@ def create_app(settings: LogSettings) -> FastAPI:
             yield State(
                 consumer=consumer,
                 reading=Reading(database, telemetry.tracer),
-                verifier=parts.verifier(settings.tokens),
+                verifier=parts.verifier(settings.tokens, settings.redis),
                 # Opened after the consumer, so closed before it: its last events are read too.
                 activity=parts.activity(settings.kafka),
                 health=parts.health,
@@ -68,6 +68,7 @@ def create_app(settings: LogSettings) -> FastAPI:
         name="logs",
         summary="Every event of the platform, as a log that can be searched.",
         public_url=settings.http.public_url,
+        trusted_hops=settings.http.trusted_hops,
         address_key=settings.activity.address_key.get_secret_value(),
         telemetry=telemetry,
         lifespan=lifespan,

@@ -6,6 +6,7 @@ from tidings.commands import ServiceSettings
 from tidings.database.settings import DatabaseSettings
 from tidings.http.settings import ActivitySettings, HttpSettings, TokenSettings
 from tidings.kafka.settings import KafkaSettings
+from tidings.redis.settings import RedisSettings
 from tidings.settings import Group, group
 
 
@@ -27,6 +28,7 @@ class LogSettings(ServiceSettings):
 
     http: HttpSettings = group()
     database: DatabaseSettings = group()
+    redis: RedisSettings = group()
     kafka: KafkaSettings = group()
     consumer: ConsumerSettings = group()
     tokens: TokenSettings = group()

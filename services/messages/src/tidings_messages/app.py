@@ -49,7 +49,7 @@ def create_app(settings: MessagesSettings) -> FastAPI:
             yield State(
                 posting=Posting(database, outbox, telemetry.tracer),
                 reading=Reading(database, telemetry.tracer),
-                verifier=parts.verifier(settings.tokens),
+                verifier=parts.verifier(settings.tokens, settings.redis),
                 activity=parts.activity(settings.kafka),
                 health=parts.health,
             )
@@ -58,6 +58,7 @@ def create_app(settings: MessagesSettings) -> FastAPI:
         name="messages",
         summary="Post to the board and read it.",
         public_url=settings.http.public_url,
+        trusted_hops=settings.http.trusted_hops,
         address_key=settings.activity.address_key.get_secret_value(),
         telemetry=telemetry,
         lifespan=lifespan,

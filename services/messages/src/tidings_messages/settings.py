@@ -4,6 +4,7 @@ from tidings.commands import ServiceSettings
 from tidings.database.settings import DatabaseSettings
 from tidings.http.settings import ActivitySettings, HttpSettings, TokenSettings
 from tidings.kafka.settings import KafkaSettings
+from tidings.redis.settings import RedisSettings
 from tidings.settings import group
 
 
@@ -12,6 +13,7 @@ class MessagesSettings(ServiceSettings):
 
     http: HttpSettings = group()
     database: DatabaseSettings = group()
+    redis: RedisSettings = group()
     kafka: KafkaSettings = group()
     tokens: TokenSettings = group()
     activity: ActivitySettings = group()

@@ -41,6 +41,7 @@ def create_service(
     routers: Sequence[APIRouter],
     public_routers: Sequence[APIRouter] = (),
     errors: Errors | None = None,
+    trusted_hops: int = 0,
     max_body: int = MAX_BODY,
 ) -> FastAPI:
     """Return the application of one service.
@@ -55,6 +56,7 @@ def create_service(
         routers: routes that need an access token.
         public_routers: routes that anybody may call.
         errors: what the service's own error types mean to a client.
+        trusted_hops: how many proxies each request comes through.
         max_body: the largest body that is taken, bytes.
     """
     app = FastAPI(
@@ -69,7 +71,7 @@ def create_service(
         # OpenTelemetry's own instrumentation is on (below); both would make every span twice.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=[
-            Middleware(Identity, service=telemetry.service),
+            Middleware(Identity, service=telemetry.service, trusted_hops=trusted_hops),
             Middleware(SecurityHeaders),
             Middleware(Activity, address_key=address_key),
             Middleware(UnexpectedErrors),

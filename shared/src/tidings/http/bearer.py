@@ -58,6 +58,14 @@ class Keys(Protocol):
         """Return the public key named `kid`, or `None`; raise `KeysUnavailable` when that cannot be known."""
 
 
+class EndedSessions(Protocol):
+    """Which sessions have ended before their tokens expired."""
+
+    def is_ended(self, session_id: UUID) -> bool:
+        """Whether no token of this session is to be believed any more; answers at once."""
+        ...
+
+
 class RemoteKeys:
     """Auth's published keys (RFC 7517), cached; an unknown `kid` asks again at most once in 30 seconds.
 
@@ -127,18 +135,21 @@ class TokenVerifier:
         keys: where verification keys come from.
         issuer: the `iss` that is believed.
         audience: the `aud` that is believed.
+        ended: the sessions whose tokens are not believed.
     """
 
-    def __init__(self, keys: Keys, issuer: str, audience: str) -> None:
+    def __init__(self, keys: Keys, issuer: str, audience: str, ended: EndedSessions) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
+        self._ended = ended
 
     async def verify(self, token: str) -> Principal:
         """Return who `token` speaks for.
 
         Raises:
-            NotAuthenticated: it is malformed, not signed by a known key, expired, or for somebody else.
+            NotAuthenticated: it is malformed, not signed by a known key, expired, for somebody else, or of a session
+                that has ended.
             KeysUnavailable: auth's keys cannot be fetched.
         """
         if len(token) > MAX_TOKEN_LENGTH:
@@ -146,6 +157,12 @@ class TokenVerifier:
         key = await self._keys.find(_key_id(token))
         if key is None:
             raise NotAuthenticated("The access token is signed by an unknown key.")
+        principal = self._decoded(token, key)
+        if self._ended.is_ended(principal.session_id):
+            raise NotAuthenticated("The session has ended; sign in again.")
+        return principal
+
+    def _decoded(self, token: str, key: Any) -> Principal:
         try:
             payload = jwt.decode(
                 token,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
@@ -20,6 +21,8 @@ class Check:
     """The environment variable to look at when it is not, unless the reason names another."""
     only_to_start: bool = False
     """The service goes on without it once it was there: its later absence is shown, but takes no traffic away."""
+    as_of: Callable[[], datetime | None] | None = None
+    """Gives the time of the last word from it, of a dependency whose news the service lives by."""
     seen: bool = False
     """Whether it was usable since the service started."""
 
@@ -40,6 +43,7 @@ class Dependency(BaseModel):
     ok: bool
     reason: str | None = Field(default=None, examples=["not connected to Kafka at kafka:9092"])
     setting: str | None = Field(default=None, examples=["TIDINGS_KAFKA_BOOTSTRAP_SERVERS"])
+    as_of: datetime | None = Field(default=None, description="time of the last word from it (RFC 3339)")
 
 
 class Liveness(BaseModel):
@@ -73,15 +77,23 @@ async def readiness(health: Health) -> Readiness:
 
 
 async def _examine(check: Check) -> Dependency:
+    reason = await _trouble(check)
+    as_of = check.as_of() if check.as_of else None
+    if reason:
+        return Dependency(ok=False, reason=reason, setting=check.setting, as_of=as_of)
+    check.seen = True
+    return Dependency(ok=True, as_of=as_of)
+
+
+async def _trouble(check: Check) -> str | None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await check.run()
     except TimeoutError:
-        return Dependency(ok=False, reason=f"no answer within {CHECK_SECONDS} s", setting=check.setting)
+        return f"no answer within {CHECK_SECONDS} s"
     except Exception as error:
-        return Dependency(ok=False, reason=_reason(error), setting=check.setting)
-    check.seen = True
-    return Dependency(ok=True)
+        return _reason(error)
+    return None
 
 
 def _reason(error: Exception) -> str:

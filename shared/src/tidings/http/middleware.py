@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidings.events import ApiRequest, uuid7
+from tidings.http.client_address import client_address
 from tidings.http.problems import TOO_LARGE, UNEXPECTED, respond
 from tidings.kafka.activity import ActivityLane
 from tidings.telemetry.logs import current_service
@@ -37,11 +38,18 @@ SECURITY_HEADERS = {
 
 
 class Identity:
-    """Names the request: `X-Request-Id`, `X-Trace-Id` and `traceresponse` on every answer."""
+    """Names the request: `X-Request-Id`, `X-Trace-Id` and `traceresponse` on every answer, and where it came from.
 
-    def __init__(self, app: ASGIApp, service: str) -> None:
+    Args:
+        app: what answers.
+        service: the service's name.
+        trusted_hops: how many proxies each request comes through; `tidings.client` of the scope is the address beyond.
+    """
+
+    def __init__(self, app: ASGIApp, service: str, trusted_hops: int = 0) -> None:
         self.app = app
         self.service = service
+        self._trusted_hops = trusted_hops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,6 +59,7 @@ class Identity:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if SANE_REQUEST_ID.fullmatch(given) else str(uuid7())
         scope["tidings.request_id"] = request_id
+        scope["tidings.client"] = client_address(scope, self._trusted_hops)
         span = current_span_context()
 
         async def named(message: Message) -> None:
@@ -127,7 +136,7 @@ class Activity:
             user_id=principal.user_id if principal else None,
             username=principal.username if principal else None,
             request_id=scope["tidings.request_id"],
-            client=self._hashed(scope["client"][0]) if scope.get("client") else None,
+            client=self._hashed(scope["tidings.client"]) if scope["tidings.client"] else None,
         )
 
     def _hashed(self, address: str) -> str:

@@ -13,6 +13,9 @@ class HttpSettings(Group):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=1, le=65535, description="port to listen on")
     public_url: str = Field(default="/", description="the public origin, shown in the API documents")
+    trusted_hops: int = Field(
+        default=0, ge=0, le=10, description="how many proxies each request comes through, counted in X-Forwarded-For"
+    )
 
 
 class TokenSettings(Group):

@@ -10,6 +10,8 @@ from redis.backoff import NoBackoff
 from tidings.redis.settings import RedisSettings
 
 SOCKET_TIMEOUT = 1.0
+DECODING: dict[str, Any] = {"decode_responses": True, "encoding_errors": "replace"}
+"""What is no UTF-8 in one answer's part takes not the rest of it away."""
 
 
 def connect(settings: RedisSettings) -> Redis:
@@ -22,7 +24,7 @@ def connect(settings: RedisSettings) -> Redis:
         return _in_memory(url)
     return Redis.from_url(
         url,
-        decode_responses=True,
+        **DECODING,
         socket_timeout=SOCKET_TIMEOUT,
         socket_connect_timeout=SOCKET_TIMEOUT,
         retry=Retry(NoBackoff(), 0),
@@ -33,7 +35,7 @@ def connect(settings: RedisSettings) -> Redis:
 def _in_memory(url: str) -> Redis:
     from fakeredis import FakeAsyncRedis  # only an embedded installation has it
 
-    client: Redis = FakeAsyncRedis(server=_server(url), decode_responses=True)
+    client: Redis = FakeAsyncRedis(server=_server(url), **DECODING)
     return client
 
 

@@ -1,0 +1,168 @@
+"""Revocations: the sessions that ended while an access token of theirs may still be good, in one Redis stream.
+
+Auth announces them; every service keeps them in memory, so that no request waits for Redis to know. Without Redis an
+ended session's tokens are good until they expire.
+"""
+
+import asyncio
+import heapq
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+STREAM = "tidings:revocations"
+LONGEST_LIFETIME = 3600
+"""Seconds that an access token may be good at most, whatever auth is told."""
+CLOCKS = 60
+"""Seconds by which the clocks of auth, Redis and a reader may differ; more than that matters to no token."""
+BATCH = 500
+BLOCK_MS = 500
+"""How long one read waits for news: less than the client's patience with a silent server."""
+RETRY_SECONDS = 0.5
+FRESH_SECONDS = 3.0
+"""Redis was heard from within this time unless something is wrong."""
+ANNOUNCE_SECONDS = 1.5
+
+
+class RevocationUnavailable(Exception):
+    """Redis does not answer: the announcement may have been made or not, and may be made again."""
+
+
+class RevocationsStale(Exception):
+    """Redis has not been heard from; the message says since when, and what that means."""
+
+
+async def announce(redis: Redis, sessions: Iterable[tuple[UUID, float]]) -> None:
+    """Tell every service that these sessions have ended; to tell it again does no harm.
+
+    Args:
+        redis: takes the announcement, in one round trip: some hundreds of sessions, not all there are.
+        sessions: the id of each, and the time in epoch seconds when its last access token has expired, skew included.
+
+    Raises:
+        RevocationUnavailable: Redis did not confirm it in time.
+    """
+    forgotten = int((time.time() - LONGEST_LIFETIME - CLOCKS) * 1000)
+    try:
+        async with asyncio.timeout(ANNOUNCE_SECONDS), redis.pipeline(transaction=False) as pipeline:
+            for session_id, until in sessions:
+                fields: dict[Any, Any] = {"sid": str(session_id), "until": math.ceil(until)}
+                pipeline.xadd(STREAM, fields, minid=str(forgotten), approximate=True)
+            await pipeline.execute()
+    except (RedisError, OSError) as error:
+        raise RevocationUnavailable("Redis does not answer") from error
+
+
+class Revocations:
+    """Knows which sessions have ended, as far as Redis has told.
+
+    Args:
+        redis: read from; one connection is kept for it.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._until: dict[UUID, float] = {}
+        self._by_time: list[tuple[float, UUID]] = []
+        self._trouble = "it has not answered yet"
+        self._following = False
+        self.as_of: datetime | None = None
+        """When all that Redis had was last known."""
+        self.ignored = 0
+        """Entries read that are no revocations."""
+
+    def is_ended(self, session_id: UUID) -> bool:
+        """Whether the session has ended, and one of its access tokens may not have expired yet."""
+        return session_id in self._until
+
+    async def check(self) -> None:
+        """Raise `RevocationsStale` when Redis was not heard from lately."""
+        if self.as_of is None:
+            raise RevocationsStale(
+                f"not heard from Redis since the start, so no ended session is known: {self._trouble}"
+            )
+        age = (datetime.now(UTC) - self.as_of).total_seconds()
+        if age > FRESH_SECONDS:
+            raise RevocationsStale(
+                f"last heard from Redis {age:.0f} s ago; until it is back, a session that ended since is refused only "
+                f"when its access token expires: {self._trouble}"
+            )
+
+    async def run(self) -> None:
+        """Follow the stream until cancelled, through every loss of Redis."""
+        while True:
+            try:
+                async with self._redis.client() as connection:
+                    await self._follow(connection)
+            except (RedisError, OSError) as error:
+                self._note_loss(error)
+            self._forget_past()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def stop(self, task: "asyncio.Task[None]", deadline: float) -> None:
+        """End `task`, which runs this reader, within `deadline` seconds."""
+        task.cancel()
+        await asyncio.wait([task], timeout=deadline)
+
+    async def _follow(self, connection: Redis) -> None:
+        """Read from the beginning: a Redis that lost its data may count from an earlier id than the last one read."""
+        last, block = "0", None
+        while True:
+            found: Any = await connection.xread({STREAM: last}, count=BATCH, block=block)
+            entries: list[tuple[str, dict[str, str]]] = found[0][1] if found else []
+            for _, fields in entries:
+                self._learn(fields)
+            self._forget_past()
+            last = entries[-1][0] if entries else last
+            if len(entries) < BATCH:
+                self._note_word()
+                block = BLOCK_MS
+
+    def _learn(self, fields: Mapping[str, str]) -> None:
+        now = time.time()
+        try:
+            session_id, until = UUID(fields["sid"]), float(fields["until"])
+            if not math.isfinite(until):
+                raise ValueError(until)
+        except (KeyError, TypeError, ValueError):
+            self._note_stranger()
+            return
+        latest = now + LONGEST_LIFETIME + CLOCKS
+        if until > latest:  # nobody fills the memory for ever, also not by being read again and again
+            until = self._until.get(session_id, latest)
+        if until > max(now, self._until.get(session_id, 0)):
+            self._until[session_id] = until
+            heapq.heappush(self._by_time, (until, session_id))
+
+    def _forget_past(self) -> None:
+        now = time.time()
+        while self._by_time and self._by_time[0][0] <= now:
+            until, session_id = heapq.heappop(self._by_time)
+            if self._until[session_id] == until:
+                del self._until[session_id]
+
+    def _note_word(self) -> None:
+        if not self._following:
+            logger.info("ended sessions are known: %d that matter", len(self._until))
+        self._following = True
+        self.as_of = datetime.now(UTC)
+
+    def _note_loss(self, error: Exception) -> None:
+        self._trouble = str(error) or type(error).__name__
+        if self._following:
+            logger.warning("news of ended sessions does not come in: %s", self._trouble)
+        self._following = False
+
+    def _note_stranger(self) -> None:
+        if not self.ignored:
+            logger.warning("an entry of the stream %s is no revocation; it and others like it are ignored", STREAM)
+        self.ignored += 1
