@@ -1,5 +1,6 @@
 """Commands: what a person sees when a service cannot start, and that a migration can be run twice."""
 
+import argparse
 import logging
 import sqlite3
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ from typing import NoReturn
 
 import pytest
 
-from tidings.commands import main
+from tidings.commands import Command, CommandFailed, main
+from tidings.settings import Settings
 from tidings_auth.app import create_app as create_auth
 from tidings_auth.settings import AuthSettings
 from tidings_messages.settings import MessagesSettings
@@ -27,8 +29,21 @@ def no_app(_: MessagesSettings) -> NoReturn:
     raise AssertionError("the application is not built for this")
 
 
+def greet(arguments: argparse.Namespace, settings: Settings) -> str:
+    if arguments.name == "nobody":
+        raise CommandFailed("nobody is there to be greeted")
+    return f"{settings.environment} greets {arguments.name}"
+
+
+def whom(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name")
+
+
+GREET = Command("greet", "say hello", Settings, greet, whom)
+
+
 def run(*argv: str) -> int:
-    return main("tidings_messages", MessagesSettings, no_app, argv)
+    return main("tidings_messages", MessagesSettings, no_app, argv, commands=[GREET])
 
 
 @pytest.fixture
@@ -68,6 +83,23 @@ def test_a_command_that_is_none_shows_the_usage(argv: tuple[str, ...], capsys: p
         run(*argv)
     assert ended.value.code == 2
     assert "usage: python -m tidings_messages" in capsys.readouterr().err
+
+
+def test_a_service_s_own_command_is_asked_for_no_settings_but_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("greet", "mina") == 0
+    assert capsys.readouterr() == ("production greets mina\n", "")
+
+
+def test_a_command_that_fails_says_so_in_one_line_and_by_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("greet", "nobody") == 1
+    assert capsys.readouterr() == ("", "nobody is there to be greeted\n")
+
+
+def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["--help"], ["greet", "--help"]):
+        with pytest.raises(SystemExit):
+            run(*argv)
+        assert "say hello" in capsys.readouterr().out
 
 
 def test_a_database_in_a_folder_that_is_not_there_is_told_before_anything_is_opened(

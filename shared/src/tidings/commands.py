@@ -4,8 +4,10 @@ import argparse
 import asyncio
 import gc
 import sys
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -32,18 +34,41 @@ class ServiceSettings(Settings):
     database: DatabaseSettings
 
 
-S = TypeVar("S", bound=ServiceSettings)
+S = TypeVar("S", bound=Settings)
+Service = TypeVar("Service", bound=ServiceSettings)
+
+
+class CommandFailed(Exception):
+    """A command could not do its work; the message is all that a person is shown."""
+
+
+def _no_arguments(_: argparse.ArgumentParser) -> None:
+    """Declare none."""
+
+
+@dataclass(frozen=True)
+class Command(Generic[S]):
+    """One thing that a service's command line does."""
+
+    name: str
+    help: str
+    settings: type[S]
+    """What it needs to know; no more is asked for than this."""
+    run: Callable[[argparse.Namespace, S], str]
+    """Does it and returns what to print; raises `CommandFailed` or `DatabaseUnavailable` when it cannot."""
+    add_arguments: Callable[[argparse.ArgumentParser], None] = _no_arguments
 
 
 def main(
     package: str,
-    kind: type[S],
-    create_app: Callable[[S], FastAPI],
+    kind: type[Service],
+    create_app: Callable[[Service], FastAPI],
     argv: Sequence[str] | None = None,
     *,
     outbox: Table | None = None,
+    commands: Sequence[Command[Any]] = (),
 ) -> int:
-    """Run one command of a service and return the exit code.
+    """Run one command of a service and return the exit code: 2 for wrong settings or usage, 1 for a failure.
 
     Args:
         package: the service's import name; its migrations are found by it.
@@ -51,25 +76,52 @@ def main(
         create_app: its composition root.
         argv: the command line, that of the process when not given.
         outbox: its outbox, when it has one.
+        commands: what it does besides.
     """
+    offered: list[Command[Any]] = [
+        Command("migrate", "bring the database to the newest schema", kind, partial(_migrate, package)),
+        *([] if outbox is None else [_outbox(kind, outbox)]),
+        *commands,
+    ]
     parser = argparse.ArgumentParser(prog=f"python -m {package}")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="answer HTTP and run the service's background tasks")
-    commands.add_parser("migrate", help="bring the database to the newest schema")
-    if outbox is not None:
-        outbox_commands.add_arguments(commands.add_parser("outbox", help="see and mend what is not published yet"))
+    parsers = parser.add_subparsers(required=True)
+    parsers.add_parser("serve", help="answer HTTP and run the service's background tasks").set_defaults(command=None)
+    for command in offered:
+        own = parsers.add_parser(command.name, help=command.help, description=command.help)
+        own.set_defaults(command=command)
+        command.add_arguments(own)
     arguments = parser.parse_args(argv)
     try:
-        settings = load(kind)
-        configure_logging(settings.log_level)
-        if arguments.command == "migrate":
-            return _migrate(package, settings)
-        if arguments.command == "outbox" and outbox is not None:
-            return _outbox(arguments, settings, outbox)
-        return _serve(create_app(settings), settings)
+        if arguments.command is None:
+            settings = _settings(kind)
+            return _serve(create_app(settings), settings)
+        print(arguments.command.run(arguments, _settings(arguments.command.settings)))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    except (CommandFailed, DatabaseUnavailable) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def with_database(settings: DatabaseSettings, work: Callable[[Database], Coroutine[Any, Any, str]]) -> str:
+    """Open the database for a command, and return what `work` does with it."""
+
+    async def run() -> str:
+        engine = create_engine(settings)
+        try:
+            return await work(Database(engine, settings.deadline_seconds))
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(run())
+
+
+def _settings(kind: type[S]) -> S:
+    settings = load(kind)
+    configure_logging(settings.log_level)
+    return settings
 
 
 def _serve(app: FastAPI, settings: ServiceSettings) -> int:
@@ -91,24 +143,18 @@ def _serve(app: FastAPI, settings: ServiceSettings) -> int:
     return 0 if server.started else 1
 
 
-def _outbox(arguments: argparse.Namespace, settings: ServiceSettings, outbox: Table) -> int:
-    async def run() -> str:
-        engine = create_engine(settings.database)
+def _outbox(kind: type[Service], table: Table) -> Command[Service]:
+    def run(arguments: argparse.Namespace, settings: Service) -> str:
         try:
-            database = Database(engine, settings.database.deadline_seconds)
-            return await outbox_commands.run(arguments, database, outbox)
-        finally:
-            await engine.dispose()
+            return with_database(settings.database, lambda database: outbox_commands.run(arguments, database, table))
+        except LookupError as error:
+            raise CommandFailed(str(error)) from None
 
-    try:
-        print(asyncio.run(run()))
-    except (LookupError, DatabaseUnavailable) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    help_text = "see and mend what is not published yet"
+    return Command("outbox", help_text, kind, run, outbox_commands.add_arguments)
 
 
-def _migrate(package: str, settings: ServiceSettings) -> int:
+def _migrate(package: str, _: argparse.Namespace, settings: ServiceSettings) -> str:
     async def run() -> None:
         engine = create_engine(settings.database)
         try:
@@ -120,6 +166,5 @@ def _migrate(package: str, settings: ServiceSettings) -> int:
         asyncio.run(run())
     except SQLAlchemyError as error:
         reason = getattr(error, "orig", None) or error
-        print(f"TIDINGS_DATABASE_URL: the database cannot be migrated: {reason}", file=sys.stderr)
-        return 1
-    return 0
+        raise CommandFailed(f"TIDINGS_DATABASE_URL: the database cannot be migrated: {reason}") from None
+    return "the database has the newest schema"
