@@ -62,6 +62,7 @@ def build_services(backends: Backends, secrets: Path, url: str) -> Services:
         AuthSettings,
         database={"url": backends.database("auth")},
         signing=signing,
+        session={"insecure_cookie": True},  # there is no HTTPS here, and not every client takes loopback for safe
         **common,
     )
     return Services(

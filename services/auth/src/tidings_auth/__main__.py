@@ -1,11 +1,12 @@
-"""Commands of the auth service: `serve`, `migrate`, `outbox`."""
+"""Commands of the auth service: those of every service, and those of `tidings_auth.managing`."""
 
 import sys
 
 from tidings.commands import main
 from tidings_auth.app import PACKAGE, create_app
+from tidings_auth.managing import COMMANDS
 from tidings_auth.settings import AuthSettings
 from tidings_auth.tables import outbox
 
 if __name__ == "__main__":
-    sys.exit(main(PACKAGE, AuthSettings, create_app, outbox=outbox))
+    sys.exit(main(PACKAGE, AuthSettings, create_app, outbox=outbox, commands=COMMANDS))

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from opentelemetry.trace import Tracer
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,6 +36,24 @@ class Account:
     username: str
     role: Role
     created_at: datetime
+    disabled: bool = False
+
+
+def account_of(row: Row[Any]) -> Account:
+    """Return the account in a row of `users`."""
+    return Account(row.id, row.username, row.role, row.created_at, row.disabled_at is not None)
+
+
+async def locked(transaction: Transaction, user_id: UUID) -> Account:
+    """Return an account as it is now, and have nobody else change it until the transaction ends.
+
+    Raises:
+        NoSuchAccount: it is gone.
+    """
+    row = (await transaction.execute(select(users).where(users.c.id == user_id).with_for_update())).first()
+    if row is None:
+        raise NoSuchAccount("This account is gone.")
+    return account_of(row)
 
 
 async def next_sequence(transaction: Transaction, user_id: UUID) -> int:
@@ -60,7 +79,7 @@ class Accounts:
         self._passwords = passwords
         self._tracer = tracer
 
-    async def register(self, username: str, password: str) -> Account:
+    async def register(self, username: str, password: str, role: Role = "user") -> Account:
         """Make an account and its `user.registered` event, both or neither.
 
         Raises:
@@ -69,12 +88,19 @@ class Accounts:
             DatabaseUnavailable: nothing is known to be made.
         """
         with self._tracer.start_as_current_span(names.SPAN_REGISTER) as span:
-            account = Account(id=uuid7(), username=username, role="user", created_at=datetime.now(UTC))
+            account = Account(id=uuid7(), username=username, role=role, created_at=datetime.now(UTC))
             span.set_attribute(names.USER_ID, str(account.id))
             encoded = await self._passwords.hash(password)
 
             async def write(transaction: Transaction) -> None:
-                row = vars(account) | {"username_folded": folded(username), "password_hash": encoded}
+                row = {
+                    "id": account.id,
+                    "username": username,
+                    "username_folded": folded(username),
+                    "password_hash": encoded,
+                    "role": account.role,
+                    "created_at": account.created_at,
+                }
                 await transaction.execute(insert(users).values(row))
                 await self._outbox.record(transaction, UserRegistered(user_id=account.id, username=username))
 
@@ -90,9 +116,28 @@ class Accounts:
         Raises:
             NoSuchAccount: it is gone.
         """
+        return (await self.secret(user_id))[0]
+
+    async def secret(self, user_id: UUID) -> tuple[Account, str]:
+        """Return the account with this id and the hash of its password.
+
+        Raises:
+            NoSuchAccount: it is gone.
+        """
         found = await self._find(users.c.id == user_id)
         if found is None:
             raise NoSuchAccount("This account is gone.")
+        return found
+
+    async def named(self, username: str) -> Account:
+        """Return the account of this name.
+
+        Raises:
+            NoSuchAccount: there is none.
+        """
+        found = await self.credentials(username)
+        if found is None:
+            raise NoSuchAccount(f"There is no account named {username}.")
         return found[0]
 
     async def credentials(self, username: str) -> tuple[Account, str] | None:
@@ -102,6 +147,6 @@ class Accounts:
     async def _find(self, condition: ColumnElement[bool]) -> tuple[Account, str] | None:
         async def read(connection: AsyncConnection) -> tuple[Account, str] | None:
             row = (await connection.execute(select(users).where(condition))).first()
-            return (Account(row.id, row.username, row.role, row.created_at), row.password_hash) if row else None
+            return (account_of(row), row.password_hash) if row else None
 
         return await self._database.read(read)

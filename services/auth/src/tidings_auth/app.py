@@ -14,11 +14,18 @@ from tidings.http.problems import UNAVAILABLE, Errors, Problem
 from tidings.kafka.activity import ActivityLane
 from tidings.outbox.record import Outbox
 from tidings.redis.client import connect
+from tidings.redis.revocations import RevocationUnavailable
 from tidings.telemetry.setup import Telemetry
-from tidings_auth import routes
+from tidings_auth import account_routes, admin_routes, routes
 from tidings_auth.accounts import Accounts, NoSuchAccount, UsernameTaken
+from tidings_auth.admin_routes import NotAdmin
+from tidings_auth.administration import Administration, LastAdmin
+from tidings_auth.cookies import CrossSite, RefreshCookie
+from tidings_auth.ending import Announcer, Ending
 from tidings_auth.passwords import HashingBusy, Passwords
-from tidings_auth.sessions import Sessions, SessionsUnavailable, WrongCredentials
+from tidings_auth.profile import Profile, WrongPassword
+from tidings_auth.rotation import RotatedTooOften, Rotation, RotationUnavailable, TokenReused, UnknownToken
+from tidings_auth.sessions import AccountDisabled, NoSuchSession, Sessions, WrongCredentials
 from tidings_auth.settings import AuthSettings, PasswordSettings
 from tidings_auth.tables import outbox as outbox_rows
 from tidings_auth.tokens import TokenIssuer
@@ -26,14 +33,26 @@ from tidings_auth.tokens import TokenIssuer
 SERVICE = "tidings-auth"
 PACKAGE = "tidings_auth"
 
+BEARER = {"WWW-Authenticate": "Bearer"}
+SESSION_OVER = Problem(401, "session-over", "The session has ended; sign in again.", BEARER)
+ANNOUNCER_DEADLINE = 1.0
+
 ERRORS: Errors = {
+    AccountDisabled: Problem(403, "account-disabled", "This account is disabled; ask an admin."),
+    CrossSite: Problem(403, "cross-site", "This call is for pages of the same origin only."),
     HashingBusy: Problem(503, "busy", "Too many people sign in at this moment; try again.", {"Retry-After": "2"}),
+    LastAdmin: Problem(409, "last-admin", "This is the only admin; make another one first."),
     NoSuchAccount: Problem(404, "no-such-account", "This account is gone."),
-    SessionsUnavailable: UNAVAILABLE,
+    NoSuchSession: Problem(404, "no-such-session", "You have no session of this id that is live."),
+    NotAdmin: Problem(403, "not-admin", "Only an admin may do this."),
+    RevocationUnavailable: UNAVAILABLE,
+    RotatedTooOften: Problem(429, "too-many-refreshes", "Refresh less often.", {"Retry-After": "30"}),
+    RotationUnavailable: UNAVAILABLE,
+    TokenReused: SESSION_OVER,
+    UnknownToken: SESSION_OVER,
     UsernameTaken: Problem(409, "username-taken", "This username is taken; choose another."),
-    WrongCredentials: Problem(
-        401, "wrong-credentials", "The username or the password is wrong.", {"WWW-Authenticate": "Bearer"}
-    ),
+    WrongCredentials: Problem(401, "wrong-credentials", "The username or the password is wrong.", BEARER),
+    WrongPassword: Problem(403, "wrong-password", "The password is wrong."),
 }
 
 
@@ -42,9 +61,12 @@ class State(TypedDict):
 
     accounts: Accounts
     activity: ActivityLane
+    administration: Administration
+    cookie: RefreshCookie
     health: Health
     issuer: TokenIssuer
     password_policy: PasswordSettings
+    profile: Profile
     sessions: Sessions
     verifier: TokenVerifier
 
@@ -66,17 +88,36 @@ def create_app(settings: AuthSettings) -> FastAPI:
             stack.callback(passwords.close)
             outbox = Outbox(outbox_rows, SERVICE)
             parts.relay(database, outbox, settings.kafka)
+            activity = parts.activity(settings.kafka)
+            revocations = parts.revocations(settings.redis)
+            rotation = Rotation(redis, settings.session.idle)
+            announcer = Announcer(database, redis, rotation, revocations, issuer.longest)
+            parts.background("announcer", announcer.run, announcer.stop, ANNOUNCER_DEADLINE)
+            ending = Ending(outbox, announcer.wake)
             accounts = Accounts(database, outbox, passwords, telemetry.tracer)
             yield State(
                 accounts=accounts,
-                sessions=Sessions(accounts, passwords, database, outbox, redis, telemetry.tracer),
+                activity=activity,
+                administration=Administration(database, outbox, ending, telemetry.tracer),
+                cookie=RefreshCookie(not settings.session.insecure_cookie, settings.http.public_url),
+                health=parts.health,
                 issuer=issuer,
                 password_policy=settings.password,
-                verifier=TokenVerifier(
-                    issuer, settings.signing.issuer, settings.signing.audience, parts.revocations(settings.redis)
+                profile=Profile(database, outbox, accounts, passwords, ending, telemetry.tracer),
+                sessions=Sessions(
+                    lifetime=settings.session.lifetime,
+                    idle=settings.session.idle,
+                    accounts=accounts,
+                    passwords=passwords,
+                    database=database,
+                    outbox=outbox,
+                    rotation=rotation,
+                    ending=ending,
+                    announcer=announcer,
+                    emit=activity.emit,
+                    tracer=telemetry.tracer,
                 ),
-                activity=parts.activity(settings.kafka),
-                health=parts.health,
+                verifier=TokenVerifier(issuer, settings.signing.issuer, settings.signing.audience, revocations),
             )
 
     return create_service(
@@ -87,7 +128,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
         address_key=settings.activity.address_key.get_secret_value(),
         telemetry=telemetry,
         lifespan=lifespan,
-        routers=[routes.router],
-        public_routers=[routes.public],
+        routers=[account_routes.router, admin_routes.router],
+        public_routers=[routes.router],
         errors=ERRORS,
     )

@@ -1,61 +1,141 @@
-"""Routes of the auth service."""
+"""Routes that anybody may call: registering, and getting in and out."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, Request, Response, Security
+from fastapi.security import APIKeyCookie
 
-from tidings.http.bearer import CurrentUser
+from tidings.http.bearer import CallerIfGiven, NotAuthenticated
 from tidings.http.problems import documented
 from tidings.http.state import from_state
-from tidings_auth.accounts import Account, Accounts
-from tidings_auth.passwords import check_policy
-from tidings_auth.schemas import AccessToken, Credentials, KeySet, NewAccount, User
-from tidings_auth.sessions import Sessions
+from tidings_auth.accounts import Accounts
+from tidings_auth.cookies import CLIENT_HEADER, NAME, RefreshCookie
+from tidings_auth.policy import allowed
+from tidings_auth.rotation import UnknownToken
+from tidings_auth.schemas import AccessToken, Credentials, KeySet, NewAccount, SignedOut, User
+from tidings_auth.sessions import Client, Sessions, SignedIn
 from tidings_auth.settings import PasswordSettings
 from tidings_auth.tokens import TokenIssuer
 
 KEYS_MAX_AGE = 300
 
-public = APIRouter(tags=["accounts"])
 router = APIRouter(tags=["accounts"])
 
+_cookie = APIKeyCookie(
+    name=f"__Secure-{NAME}",
+    scheme_name="refresh cookie",
+    description=f"Set by `POST /api/login`. A call that is made with it needs the header `{CLIENT_HEADER}` too.",
+    auto_error=False,
+)
 
-@public.post("/api/register", status_code=201, summary="Make an account", responses=documented(400, 409, 413, 415))
+
+async def client_of(request: Request) -> Client:
+    """Return where the call comes from."""
+    scope = request.scope
+    return Client(scope["tidings.client"], request.headers.get("user-agent", ""), scope["tidings.fingerprint"])
+
+
+Caller = Annotated[Client, Depends(client_of)]
+CookiePart = Annotated[RefreshCookie, from_state("cookie")]
+IssuerPart = Annotated[TokenIssuer, from_state("issuer")]
+SessionsPart = Annotated[Sessions, from_state("sessions")]
+
+
+@router.post("/api/register", status_code=201, summary="Make an account", responses=documented(400, 409, 413, 415))
 async def register(
     new: NewAccount,
     accounts: Annotated[Accounts, from_state("accounts")],
     policy: Annotated[PasswordSettings, from_state("password_policy")],
 ) -> User:
     """Make an account; then sign in with it."""
-    password = new.password.get_secret_value()
-    try:
-        check_policy(password, new.username, policy.min_length)
-    except ValueError as error:
-        problem = {"type": "value_error", "loc": ("body", "password"), "msg": str(error)}
-        raise RequestValidationError([problem]) from None
+    password = allowed(new.password, new.username, policy, "password")
     return User.model_validate(await accounts.register(new.username, password))
 
 
-@public.post("/api/login", summary="Sign in", responses=documented(400, 401, 413, 415))
+@router.post("/api/login", summary="Sign in", responses=documented(400, 401, 403, 413, 415))
 async def login(
     credentials: Credentials,
-    sessions: Annotated[Sessions, from_state("sessions")],
-    issuer: Annotated[TokenIssuer, from_state("issuer")],
+    response: Response,
+    client: Caller,
+    sessions: SessionsPart,
+    issuer: IssuerPart,
+    cookie: CookiePart,
 ) -> AccessToken:
-    """Start a session and answer an access token for it."""
-    principal = await sessions.log_in(credentials.username, credentials.password.get_secret_value())
-    return AccessToken(access_token=issuer.issue(principal), expires_in=issuer.lifetime, username=principal.username)
+    """Start a session: the answer is an access token, and a cookie that gives the next one.
+
+    An unknown username and a wrong password are answered alike.
+    """
+    signed_in = await sessions.log_in(credentials.username, credentials.password.get_secret_value(), client)
+    return _answer(signed_in, response, issuer, cookie)
 
 
-@public.get("/.well-known/jwks.json", summary="Keys that verify access tokens")
-async def key_set(response: Response, issuer: Annotated[TokenIssuer, from_state("issuer")]) -> KeySet:
+@router.post(
+    "/api/refresh",
+    summary="Get the next access token",
+    responses=documented(401, 403, 429),
+    dependencies=[Security(_cookie)],
+)
+async def refresh(
+    request: Request,
+    response: Response,
+    client: Caller,
+    sessions: SessionsPart,
+    issuer: IssuerPart,
+    cookie: CookiePart,
+) -> AccessToken:
+    """Spend the refresh cookie for a new access token and the next cookie.
+
+    The call may be repeated for 30 seconds, when its answer was lost or another tab was faster. A cookie that comes
+    back later has been copied: its session ends.
+    """
+    token = cookie.read(request)
+    if token is None:
+        raise NotAuthenticated("Sign in first: there is no refresh cookie.")
+    return _answer(await sessions.refresh(token, client), response, issuer, cookie)
+
+
+@router.post(
+    "/api/logout",
+    status_code=204,
+    summary="Sign out",
+    responses={200: {"model": SignedOut, "description": "the same, asked for as JSON"}, **documented(401, 403)},
+    dependencies=[Security(_cookie)],
+)
+async def logout(request: Request, caller: CallerIfGiven, sessions: SessionsPart, cookie: CookiePart) -> Response:
+    """End this session now, everywhere: that of the refresh cookie, or of the access token.
+
+    With `Accept: application/json` the answer is 200 and `{"status": "success"}`.
+    """
+    try:
+        token, carried = cookie.read(request), True
+        carried = token is not None
+    except UnknownToken:
+        token, carried = None, True
+    if caller is None and not carried:
+        raise NotAuthenticated("There is no refresh cookie and no access token, so no session to end.")
+    if token is not None:
+        await sessions.log_out_with(token)
+    if caller is not None:
+        await sessions.log_out(caller.session_id)
+    response = _signed_out(request)
+    cookie.clear(response)
+    return response
+
+
+@router.get("/.well-known/jwks.json", summary="Keys that verify access tokens")
+async def key_set(response: Response, issuer: IssuerPart) -> KeySet:
     """Return the public keys; cache them."""
     response.headers["Cache-Control"] = f"public, max-age={KEYS_MAX_AGE}"
     return KeySet.model_validate(issuer.key_set())
 
 
-@router.get("/api/me", summary="Who am I", responses=documented(404), response_model=User)
-async def me(caller: CurrentUser, accounts: Annotated[Accounts, from_state("accounts")]) -> Account:
-    """Return the account that the access token speaks for."""
-    return await accounts.profile(caller.user_id)
+def _answer(signed_in: SignedIn, response: Response, issuer: TokenIssuer, cookie: RefreshCookie) -> AccessToken:
+    cookie.set(response, signed_in.refresh_token, signed_in.expires)
+    token = issuer.issue(signed_in.principal)
+    return AccessToken(access_token=token, expires_in=issuer.lifetime, username=signed_in.principal.username)
+
+
+def _signed_out(request: Request) -> Response:
+    if "application/json" in request.headers.get("accept", ""):
+        return Response(SignedOut().model_dump_json(), media_type="application/json")
+    return Response(status_code=204)

@@ -1,13 +1,17 @@
 """What auth takes and answers over HTTP."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from tidings.http.bodies import Body, Time
 from tidings.principal import Role
 from tidings_auth import usernames
+
+USER_ID = "01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17"
+SESSION_ID = "01980d2b-1f6a-7c44-8e02-b3a9d5c7e610"
+MOMENT = "2026-01-02T03:04:05.678901Z"
 
 Username = Annotated[
     str,
@@ -17,6 +21,7 @@ Username = Annotated[
 Password = Annotated[
     SecretStr, Field(description="8 to 256 characters of any kind", examples=["correct horse battery"])
 ]
+GivenPassword = Annotated[SecretStr, Field(max_length=1024, examples=["correct horse battery"])]
 
 
 class NewAccount(Body):
@@ -30,7 +35,36 @@ class Credentials(Body):
     """Who signs in."""
 
     username: str = Field(max_length=256, examples=["mina"])
-    password: Annotated[SecretStr, Field(max_length=1024, examples=["correct horse battery"])]
+    password: GivenPassword
+
+
+class PasswordChange(Body):
+    """Another password."""
+
+    current_password: GivenPassword
+    new_password: Annotated[
+        SecretStr, Field(description="8 to 256 characters of any kind", examples=["a new staple for the horse"])
+    ]
+
+
+class Confirmation(Body):
+    """The password again, for what cannot be undone."""
+
+    password: GivenPassword
+
+
+class AccountChange(Body):
+    """What an admin changes; what is not given stays."""
+
+    disabled: bool | None = Field(default=None, description="whether it may not sign in", examples=[True])
+    role: Role | None = Field(default=None, description="what it may do", examples=["admin"])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _something(cls, given: Any) -> Any:
+        if isinstance(given, dict) and not {"disabled", "role"} & {name for name in given if given[name] is not None}:
+            raise ValueError("give disabled, role, or both")
+        return given
 
 
 class User(BaseModel):
@@ -38,10 +72,30 @@ class User(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: UUID
+    id: UUID = Field(examples=[USER_ID])
     username: str = Field(examples=["mina"])
     role: Role
-    created_at: Time
+    created_at: Time = Field(examples=[MOMENT])
+
+
+class ManagedUser(User):
+    """An account, as an admin sees it."""
+
+    disabled: bool = Field(description="whether it may not sign in", examples=[False])
+
+
+class Session(BaseModel):
+    """A place where the caller is signed in."""
+
+    id: UUID = Field(examples=[SESSION_ID])
+    device: str | None = Field(
+        description="the User-Agent that used it last", examples=["Mozilla/5.0 (X11; Linux x86_64) Firefox/152.0"]
+    )
+    address: str | None = Field(description="the address that used it last", examples=["192.0.2.7"])
+    created_at: Time = Field(examples=[MOMENT])
+    last_seen_at: Time = Field(description="when it was last refreshed", examples=[MOMENT])
+    expires_at: Time = Field(description="when it ends, however much it is used", examples=[MOMENT])
+    current: bool = Field(description="whether it is the one that asks", examples=[True])
 
 
 class AccessToken(BaseModel):
@@ -51,6 +105,12 @@ class AccessToken(BaseModel):
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # a word of RFC 6750
     expires_in: int = Field(description="seconds", examples=[300])
     username: str = Field(examples=["mina"])
+    status: Literal["success"] = "success"
+
+
+class SignedOut(BaseModel):
+    """The answer to a logout that asks for JSON."""
+
     status: Literal["success"] = "success"
 
 

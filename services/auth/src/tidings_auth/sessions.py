@@ -1,93 +1,315 @@
-"""Sessions: signing in. A session is kept in Redis under its id; the access token names it."""
+"""Sessions: signing in, going on, and signing out."""
 
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from opentelemetry.trace import Tracer
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tidings.database.transactions import Database, Transaction
-from tidings.events import Event, EventData, SessionStarted, uuid7
+from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
+from tidings.events import EventData, LoginFailed, SessionReuseDetected, SessionStarted, uuid7
 from tidings.outbox.record import Outbox
 from tidings.principal import Principal
 from tidings.telemetry import names
-from tidings_auth.accounts import Account, Accounts, next_sequence
+from tidings_auth.accounts import Account, Accounts, NoSuchAccount, account_of, locked, next_sequence
+from tidings_auth.ending import Announcer, Ending
 from tidings_auth.passwords import Passwords
+from tidings_auth.rotation import RefreshToken, Rotation, TokenReused, UnknownToken
+from tidings_auth.tables import sessions, users
 
-LIFETIME = timedelta(days=30)
+MOST = 50
+"""Sessions of one account; the one that was used longest ago makes room."""
+DEVICE_LENGTH = 255
 
 
 class WrongCredentials(Exception):
     """No account has this username and password; which of the two is wrong is not told."""
 
 
-class SessionsUnavailable(Exception):
-    """Redis does not answer, so no session can be started."""
+class AccountDisabled(Exception):
+    """The password is right, and an admin has disabled the account."""
+
+
+class NoSuchSession(Exception):
+    """The caller has no live session with this id."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """Where a call comes from."""
+
+    address: str
+    device: str
+    """Its User-Agent."""
+    fingerprint: str
+    """Keyed hash of its address, as events carry it."""
+
+
+@dataclass(frozen=True, repr=False)
+class SignedIn:
+    """What a session gives its client."""
+
+    principal: Principal
+    refresh_token: RefreshToken
+    expires: datetime
+    """When the session ends, however much it is used."""
 
 
 class Sessions:
-    """Starts sessions.
+    """Starts, continues and ends sessions.
 
     Args:
+        lifetime: of a session, however much it is used.
+        idle: how long it lives without being used.
         accounts: finds who signs in.
         passwords: verifies.
-        database: takes the event of each session.
-        outbox: as above.
-        redis: keeps the sessions.
-        tracer: makes the business span.
+        database: knows which sessions live.
+        outbox: takes their events.
+        rotation: keeps their refresh tokens.
+        ending: ends them.
+        announcer: tells every service.
+        emit: takes what is only activity.
+        tracer: makes the business spans.
     """
 
     def __init__(
         self,
+        lifetime: timedelta,
+        idle: timedelta,
         accounts: Accounts,
         passwords: Passwords,
         database: Database,
         outbox: Outbox,
-        redis: Redis,
+        rotation: Rotation,
+        ending: Ending,
+        announcer: Announcer,
+        emit: Callable[[EventData], None],
         tracer: Tracer,
     ) -> None:
+        self._lifetime = lifetime
+        self._idle = idle
         self._accounts = accounts
         self._passwords = passwords
         self._database = database
         self._outbox = outbox
-        self._redis = redis
+        self._rotation = rotation
+        self._ending = ending
+        self._announcer = announcer
+        self._emit = emit
         self._tracer = tracer
 
-    async def log_in(self, username: str, password: str) -> Principal:
+    async def log_in(self, username: str, password: str, client: Client) -> SignedIn:
         """Start a session, with its `session.started` event.
 
         Raises:
             WrongCredentials: unknown user or wrong password, in the same time.
-            HashingBusy, SessionsUnavailable, DatabaseUnavailable: no session was started.
+            AccountDisabled: the right password of an account that may not sign in.
+            HashingBusy, RotationUnavailable, DatabaseUnavailable: no session was started.
         """
         with self._tracer.start_as_current_span(names.SPAN_LOGIN) as span:
             found = await self._accounts.credentials(username)
             account, encoded = found or (None, None)
             if not await self._passwords.verify(encoded, password) or account is None:
+                self._failed(account, "wrong_credentials", client)
                 raise WrongCredentials("The username or the password is wrong.")
             span.set_attribute(names.USER_ID, str(account.id))
-            return await self._start(account)
+            if account.disabled:
+                self._failed(account, "disabled", client)
+                raise AccountDisabled("This account is disabled; ask an admin.")
+            return await self._start(account, client)
 
-    async def _start(self, account: Account) -> Principal:
-        principal = Principal(account.id, account.username, account.role, session_id=uuid7())
-        await self._keep(principal)
-        started = SessionStarted(user_id=account.id, username=account.username, session_id=principal.session_id)
+    async def refresh(self, token: RefreshToken, client: Client) -> SignedIn:
+        """Go on with a session: spend its refresh token for the next one.
 
-        async def write(transaction: Transaction) -> Event[EventData]:
-            sequence = await next_sequence(transaction, account.id)
-            return await self._outbox.record(transaction, started, sequence)
+        Raises:
+            UnknownToken: the session has ended, or never was.
+            TokenReused: the token was spent long ago; the session has ended with this.
+            RotatedTooOften: the session has refreshed too often in the last seconds.
+            RotationUnavailable, DatabaseUnavailable: present the same token again.
+        """
+        with self._tracer.start_as_current_span(names.SPAN_REFRESH) as span:
+            found = await self._live(token.session_id)
+            if found is None:
+                raise UnknownToken("The session has ended; sign in again.")
+            account, expires = found
+            span.set_attribute(names.USER_ID, str(account.id))
+            try:
+                newest = await self._rotation.rotate(token)
+            except TokenReused:
+                await self._end_reused(account, token.session_id)
+                raise
+            await self._seen(token.session_id, client)
+            return SignedIn(_principal(account, token.session_id), newest, expires)
+
+    async def log_out(self, session_id: UUID) -> None:
+        """End a session now, everywhere; to end it again is no error.
+
+        Raises:
+            RotationUnavailable, RevocationUnavailable, DatabaseUnavailable: it may go on elsewhere until its access
+                token expires; try again.
+        """
+        with self._tracer.start_as_current_span(names.SPAN_LOGOUT):
+            user_id = await self._owner(session_id)
+            if user_id is not None:
+                await self._end(user_id, "logout", session_id)
+                await self._announcer.tell(session_id)
+
+    async def log_out_with(self, token: RefreshToken) -> None:
+        """End the session of a refresh token. For errors see `log_out`; a token that is of no session ends none."""
+        if await self._rotation.owns(token):
+            await self.log_out(token.session_id)
+
+    async def end(self, caller: Principal, session_id: UUID) -> None:
+        """End one of the caller's sessions.
+
+        Raises:
+            NoSuchSession: the caller has none of this id.
+            RevocationUnavailable, DatabaseUnavailable: as for `log_out`.
+        """
+        if not await self._end(caller.user_id, "ended_by_user", session_id):
+            raise NoSuchSession("You have no session of this id that is live.")
+        await self._announcer.tell(session_id)
+
+    async def end_others(self, caller: Principal) -> None:
+        """End every session of the caller but the one that asks."""
+
+        async def write(transaction: Transaction) -> None:
+            account = await locked(transaction, caller.user_id)
+            await self._ending.end(transaction, account, "ended_by_user", sessions.c.id != caller.session_id)
 
         await self._database.run_in_transaction(write)
-        return principal
 
-    async def _keep(self, principal: Principal) -> None:
-        key = f"session:{principal.session_id}"
-        fields: dict[Any, Any] = {"user_id": str(principal.user_id), "created_at": datetime.now(UTC).isoformat()}
+    async def of(self, user_id: UUID, limit: int, before: UUID | None = None) -> tuple[Sequence[Row[Any]], UUID | None]:
+        """Return up to `limit` live sessions of an account, newest first, and where the next page starts."""
+        now = datetime.now(UTC)
+        statement = (
+            select(sessions)
+            .where(
+                sessions.c.user_id == user_id,
+                sessions.c.ended_at.is_(None),
+                sessions.c.expires_at > now,
+                sessions.c.last_seen_at > now - self._idle,
+            )
+            .order_by(sessions.c.id.desc())
+            .limit(limit + 1)
+        )
+        if before:
+            statement = statement.where(sessions.c.id < before)
+
+        async def read(connection: AsyncConnection) -> Sequence[Row[Any]]:
+            return (await connection.execute(statement)).all()
+
+        rows = await self._database.read(read)
+        page = rows[:limit]
+        return page, page[-1].id if len(rows) > limit else None
+
+    async def _start(self, account: Account, client: Client) -> SignedIn:
+        now = datetime.now(UTC)
+        expires = now + self._lifetime * random.uniform(0.9, 1)  # so that not all end in the same hour
+        token = RefreshToken.new(uuid7())
+        await self._rotation.begin(token, expires)
+        row = {
+            "id": token.session_id,
+            "user_id": account.id,
+            "created_at": now,
+            "last_seen_at": now,
+            "expires_at": expires,
+            "device": client.device[:DEVICE_LENGTH],
+            "address": client.address,
+        }
+        started = SessionStarted(user_id=account.id, username=account.username, session_id=token.session_id)
+
+        async def write(transaction: Transaction) -> Account:
+            current = await locked(transaction, account.id)
+            if current.disabled:
+                raise AccountDisabled("This account is disabled; ask an admin.")
+            await self._make_room(transaction, current)
+            await transaction.execute(insert(sessions).values(row))
+            await self._outbox.record(transaction, started, await next_sequence(transaction, account.id))
+            return current
+
         try:
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.hset(key, mapping=fields)
-                pipeline.expire(key, LIFETIME)
-                await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise SessionsUnavailable("Redis does not answer") from error
+            current = await self._database.run_in_transaction(write)
+        except NoSuchAccount:
+            raise WrongCredentials("The username or the password is wrong.") from None
+        return SignedIn(_principal(current, token.session_id), token, expires)
+
+    async def _make_room(self, transaction: Transaction, account: Account) -> None:
+        live = (sessions.c.user_id == account.id) & sessions.c.ended_at.is_(None)
+        longest_ago = select(sessions.c.id).where(live).order_by(sessions.c.last_seen_at.desc()).offset(MOST - 1)
+        ids = (await transaction.execute(longest_ago.limit(MOST))).scalars().all()
+        if ids:
+            await self._ending.end(transaction, account, "too_many", sessions.c.id.in_(ids))
+
+    async def _end(self, user_id: UUID, reason: str, session_id: UUID) -> bool:
+        """End one session of an account, and tell whether it was live."""
+
+        async def write(transaction: Transaction) -> bool:
+            account = await locked(transaction, user_id)
+            return bool(await self._ending.end(transaction, account, reason, sessions.c.id == session_id))
+
+        try:
+            return await self._database.run_in_transaction(write)
+        except NoSuchAccount:
+            return False  # it ended with its account
+
+    async def _end_reused(self, account: Account, session_id: UUID) -> None:
+        """End a session whose token came back; the event of the theft goes with it, once."""
+        detected = SessionReuseDetected(user_id=account.id, username=account.username, session_id=session_id)
+
+        async def write(transaction: Transaction) -> None:
+            await locked(transaction, account.id)
+            if await self._ending.end(transaction, account, "reuse", sessions.c.id == session_id):
+                await self._outbox.record(transaction, detected, await next_sequence(transaction, account.id))
+
+        await self._database.run_in_transaction(write)
+
+    async def _live(self, session_id: UUID) -> tuple[Account, datetime] | None:
+        """Return whose session this is and when it expires, unless it is over."""
+        live = (
+            sessions.c.ended_at.is_(None) & (sessions.c.expires_at > datetime.now(UTC)) & users.c.disabled_at.is_(None)
+        )
+        statement = select(users, sessions.c.expires_at).join(sessions, sessions.c.user_id == users.c.id)
+
+        async def read(connection: AsyncConnection) -> tuple[Account, datetime] | None:
+            row = (await connection.execute(statement.where(sessions.c.id == session_id, live))).first()
+            return (account_of(row), row.expires_at) if row else None
+
+        return await self._database.read(read)
+
+    async def _owner(self, session_id: UUID) -> UUID | None:
+        async def read(connection: AsyncConnection) -> UUID | None:
+            statement = select(sessions.c.user_id).where(sessions.c.id == session_id)
+            return (await connection.execute(statement)).scalar_one_or_none()
+
+        return await self._database.read(read)
+
+    async def _seen(self, session_id: UUID, client: Client) -> None:
+        """Note when and where the session was last used; a refresh does not fail for want of the note."""
+        seen = {
+            "last_seen_at": datetime.now(UTC),
+            "device": client.device[:DEVICE_LENGTH],
+            "address": client.address,
+        }
+
+        async def write(transaction: Transaction) -> None:
+            live = (sessions.c.id == session_id) & sessions.c.ended_at.is_(None)
+            await transaction.execute(update(sessions).where(live).values(seen))
+
+        try:
+            await self._database.run_in_transaction(write)
+        except DatabaseUnavailable:
+            return
+
+    def _failed(self, account: Account | None, reason: str, client: Client) -> None:
+        user_id = account.id if account else None
+        self._emit(LoginFailed(user_id=user_id, reason=reason, client=client.fingerprint))
+
+
+def _principal(account: Account, session_id: UUID) -> Principal:
+    return Principal(account.id, account.username, account.role, session_id)

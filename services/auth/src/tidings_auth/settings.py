@@ -1,5 +1,6 @@
 """Settings of the auth service."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -32,6 +33,28 @@ class SigningSettings(Group):
         return path
 
 
+class SessionSettings(Group):
+    """How long people stay signed in."""
+
+    lifetime_days: int = Field(default=30, ge=1, le=365, description="longest time without a new sign-in")
+    idle_days: int = Field(
+        default=14, ge=1, le=365, description="longest time without any use; then the session is over"
+    )
+    insecure_cookie: bool = Field(
+        default=False, description="send the refresh cookie by plain HTTP too; development only"
+    )
+
+    @property
+    def lifetime(self) -> timedelta:
+        """The longest time without a new sign-in."""
+        return timedelta(days=self.lifetime_days)
+
+    @property
+    def idle(self) -> timedelta:
+        """The longest time without any use."""
+        return timedelta(days=self.idle_days)
+
+
 class PasswordSettings(Group):
     """What a password must be."""
 
@@ -47,10 +70,13 @@ class AuthSettings(ServiceSettings):
     kafka: KafkaSettings = group()
     activity: ActivitySettings = group()
     signing: SigningSettings = group()
+    session: SessionSettings = group()
     password: PasswordSettings = group()
 
     @model_validator(mode="after")
-    def _keys_are_given(self) -> "AuthSettings":
+    def _safe_in_production(self) -> "AuthSettings":
         if self.signing.generate and self.environment != "development":
             raise ValueError("TIDINGS_SIGNING_GENERATE is for TIDINGS_ENVIRONMENT=development only")
+        if self.session.insecure_cookie and self.environment != "development":
+            raise ValueError("TIDINGS_SESSION_INSECURE_COOKIE is for TIDINGS_ENVIRONMENT=development only")
         return self

@@ -1,6 +1,6 @@
 """Tables of the auth service."""
 
-from sqlalchemy import Column, Integer, String, Table
+from sqlalchemy import Column, Index, Integer, String, Table
 
 from tidings.database.columns import MARIADB, Id, Moment, ascii_text, new_metadata
 from tidings.outbox.table import outbox_table
@@ -17,6 +17,25 @@ users = Table(
     Column("role", ascii_text(16), nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("event_sequence", Integer, nullable=False, server_default="1"),
+    Column("disabled_at", Moment, comment="since when it may not sign in; null: it may"),
+    Index("ix_users_role", "role"),
+    **MARIADB,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("last_seen_at", Moment, nullable=False, comment="when it was last refreshed"),
+    Column("expires_at", Moment, nullable=False, comment="however much it is used"),
+    Column("device", String(255), comment="the User-Agent that signed in or refreshed last; null once it ended"),
+    Column("address", ascii_text(45), comment="of the client, as above"),
+    Column("ended_at", Moment, comment="null while it is live"),
+    Index("ix_sessions_user_id", "user_id"),
+    Index("ix_sessions_ended_at", "ended_at"),
+    Index("ix_sessions_expires_at", "expires_at"),
     **MARIADB,
 )
 

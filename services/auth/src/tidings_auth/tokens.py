@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import time
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tidings.events import uuid7
+from tidings.http.bearer import CLOCK_SKEW
 from tidings.principal import Principal
 from tidings.settings import SettingsError
 from tidings_auth.settings import SigningSettings
@@ -52,6 +54,8 @@ class TokenIssuer:
         self._key = SigningKey(_load(settings))
         self._public_key = self._key.private.public_key()
         self.lifetime = settings.lifetime_seconds
+        self.longest = timedelta(seconds=self.lifetime + CLOCK_SKEW)
+        """How long after it is issued a token may be believed somewhere."""
 
     def issue(self, principal: Principal) -> str:
         """Return a token that speaks for `principal` for `lifetime` seconds."""

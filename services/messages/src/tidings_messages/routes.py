@@ -1,12 +1,11 @@
 """Routes of the messages service."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from tidings.http.bearer import CurrentUser
-from tidings.http.pages import CursorText, Limit, Page, decode_cursor, encode_cursor, link_next
+from tidings.http.pages import CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import documented
 from tidings.http.state import from_state
 from tidings.telemetry.propagation import current_trace_id
@@ -36,8 +35,5 @@ async def list_messages(
     cursor: CursorText = None,
 ) -> Page[Message]:
     """Return the board, newest first; everyone who is signed in reads all of it."""
-    before = UUID(bytes=decode_cursor(cursor, 16)) if cursor is not None else None
-    rows, next_id = await reading.newest(limit, before)
-    next_cursor = encode_cursor(next_id.bytes) if next_id else None
-    link_next(request, response, next_cursor)
-    return Page(items=[Message.model_validate(row) for row in rows], next_cursor=next_cursor)
+    rows, next_id = await reading.newest(limit, id_after(cursor))
+    return page_of([Message.model_validate(row) for row in rows], next_id, request, response)

@@ -217,4 +217,16 @@ async def authenticate(
     return principal  # type: ignore[no-any-return]  # the state is untyped
 
 
+async def authenticate_if_given(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
+) -> Principal | None:
+    """Return the caller, or `None` when the call carries no access token.
+
+    Raises:
+        NotAuthenticated: the token is not believed.
+    """
+    return await authenticate(request, credentials) if credentials else None
+
+
 CurrentUser = Annotated[Principal, Depends(authenticate)]
+CallerIfGiven = Annotated[Principal | None, Depends(authenticate_if_given)]

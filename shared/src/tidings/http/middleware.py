@@ -94,6 +94,8 @@ class SecurityHeaders:
 class Activity:
     """Emits one `api.request` event for every call, when its answer is complete.
 
+    `tidings.fingerprint` of the scope is the keyed hash of the caller's address, as events carry it.
+
     Args:
         app: what answers.
         lane: takes the events; looked up at each call because it is made later, in the lifespan.
@@ -110,6 +112,8 @@ class Activity:
             return
         started = time.perf_counter()
         status, sent = 500, 0
+        address = scope["tidings.client"]
+        scope["tidings.fingerprint"] = self._hashed(address) if address else None
 
         async def counted(message: Message) -> None:
             nonlocal status, sent
@@ -136,7 +140,7 @@ class Activity:
             user_id=principal.user_id if principal else None,
             username=principal.username if principal else None,
             request_id=scope["tidings.request_id"],
-            client=self._hashed(scope["tidings.client"]) if scope["tidings.client"] else None,
+            client=scope["tidings.fingerprint"],
         )
 
     def _hashed(self, address: str) -> str:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from typing import Annotated, Generic, TypeVar
+from uuid import UUID
 
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
@@ -44,6 +45,22 @@ def decode_cursor(text: str, length: int) -> bytes:
     if len(key) != length or encode_cursor(key) != text:
         raise BadCursor("The cursor is not one of this list; take next_cursor as it was given.")
     return key
+
+
+def id_after(cursor: str | None) -> UUID | None:
+    """Return the id that a page of a list ordered by id goes on after; `None` for the first page.
+
+    Raises:
+        BadCursor: it is no cursor of such a list.
+    """
+    return UUID(bytes=decode_cursor(cursor, 16)) if cursor is not None else None
+
+
+def page_of(items: list[T], next_id: UUID | None, request: Request, response: Response) -> Page[T]:
+    """Return a page of a list ordered by id, and name the next one in its `Link` header too."""
+    next_cursor = encode_cursor(next_id.bytes) if next_id else None
+    link_next(request, response, next_cursor)
+    return Page(items=items, next_cursor=next_cursor)
 
 
 def link_next(request: Request, response: Response, cursor: str | None) -> None:

@@ -77,6 +77,8 @@ class Revocations:
         self._following = False
         self.as_of: datetime | None = None
         """When all that Redis had was last known."""
+        self.connections = 0
+        """How often Redis was connected to; it may have lost its data in between."""
         self.ignored = 0
         """Entries read that are no revocations."""
 
@@ -116,6 +118,7 @@ class Revocations:
     async def _follow(self, connection: Redis) -> None:
         """Read from the beginning: a Redis that lost its data may count from an earlier id than the last one read."""
         last, block = "0", None
+        self.connections += 1
         while True:
             found: Any = await connection.xread({STREAM: last}, count=BATCH, block=block)
             entries: list[tuple[str, dict[str, str]]] = found[0][1] if found else []

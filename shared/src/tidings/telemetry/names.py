@@ -23,6 +23,11 @@ MESSAGE_LENGTH = "tidings.message.length"
 
 SPAN_REGISTER = "register account"
 SPAN_LOGIN = "log in"
+SPAN_REFRESH = "refresh session"
+SPAN_LOGOUT = "log out"
+SPAN_CHANGE_PASSWORD = "change password"  # noqa: S105  # the name of a span
+SPAN_DELETE_ACCOUNT = "delete account"
+SPAN_CHANGE_ACCOUNT = "change account"
 SPAN_POST_MESSAGE = "post message"
 SPAN_LIST_MESSAGES = "list messages"
 SPAN_LIST_LOG = "list log"

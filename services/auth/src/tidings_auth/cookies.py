@@ -1,0 +1,88 @@
+"""The refresh cookie: where a browser keeps its refresh token, out of reach of scripts and of other sites.
+
+A cookie is sent by the browser whoever made it call. So what is done by cookie alone must be asked for by a page of our
+own origin, or by a client that is no browser (OWASP, Cross-Site Request Forgery Prevention).
+"""
+
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from fastapi import Request, Response
+
+from tidings_auth.rotation import RefreshToken
+
+NAME = "tidings_refresh"
+PATHS = ("/api/refresh", "/api/logout")
+"""The calls that need it; no other is sent it."""
+CLIENT_HEADER = "X-Tidings-Client"
+
+
+class CrossSite(Exception):
+    """The call may come from a page of another site; the message says what is missing."""
+
+
+class RefreshCookie:
+    """Sets, reads and clears the cookie.
+
+    Args:
+        secure: whether it travels by HTTPS only; its name then says so (RFC 6265bis, section 4.1.3.1).
+        public_url: the public origin, when it is known; otherwise it is what the call says it called.
+    """
+
+    def __init__(self, secure: bool, public_url: str) -> None:
+        self._secure = secure
+        self._name = f"__Secure-{NAME}" if secure else NAME
+        self._origin = _origin(public_url) if urlsplit(public_url).netloc else None
+
+    def set(self, response: Response, token: RefreshToken, expires: datetime) -> None:
+        """Have the client keep `token` until `expires`."""
+        self._write(response, str(token), max(0, int((expires - datetime.now(UTC)).total_seconds())))
+
+    def clear(self, response: Response) -> None:
+        """Have the client forget its token."""
+        self._write(response, "", 0)
+
+    def read(self, request: Request) -> RefreshToken | None:
+        """Return the token that the call carries, if it carries one.
+
+        Raises:
+            CrossSite: a page of another site may have sent it.
+            UnknownToken: what it carries is none.
+        """
+        text = request.cookies.get(self._name)
+        if text is None:
+            return None
+        self._check_sender(request)
+        return RefreshToken.parse(text)
+
+    def _write(self, response: Response, value: str, max_age: int) -> None:
+        for path in PATHS:
+            response.set_cookie(
+                self._name,
+                value,
+                max_age=max_age,
+                path=path,
+                secure=self._secure,
+                httponly=True,
+                samesite="strict",
+            )
+
+    def _check_sender(self, request: Request) -> None:
+        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+        if site not in (None, "same-origin"):
+            raise CrossSite("This call is for pages of the same origin only (Sec-Fetch-Site).")
+        if origin is not None and not self._is_ours(origin, request):
+            raise CrossSite("This call is for pages of the same origin only (Origin).")
+        if CLIENT_HEADER not in request.headers:
+            raise CrossSite(f"Send the header {CLIENT_HEADER}, with any value: no other site's page can.")
+
+    def _is_ours(self, origin: str, request: Request) -> bool:
+        if self._origin is not None:
+            return _origin(origin) == self._origin
+        return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    default = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return parts.scheme, parts.netloc.lower().removesuffix(default) if default else parts.netloc.lower()

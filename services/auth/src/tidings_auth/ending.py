@@ -1,0 +1,159 @@
+"""Ending: a session ends once, with its event; then every service is told, for its access tokens are still good.
+
+The database is the truth. The telling follows the commit, and what it did not reach (a crash in between, Redis away,
+a session ended at the command line) is told within a second of both being there.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from redis.asyncio import Redis
+from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
+from tidings.events import SessionEnded
+from tidings.kafka.loops import end
+from tidings.outbox.record import Outbox
+from tidings.redis.revocations import Revocations, RevocationUnavailable, announce
+from tidings_auth.accounts import Account, next_sequence
+from tidings_auth.rotation import Rotation
+from tidings_auth.tables import sessions
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 1.0
+PURGE_SECONDS = 60.0
+PURGED_AT_ONCE = 500
+
+
+class Announcer:
+    """Tells every service which sessions have ended, as long as an access token of theirs could be good.
+
+    Args:
+        database: of the auth service.
+        redis: carries the word.
+        rotation: forgets their refresh tokens.
+        heard: what this service hears of it; when it had to connect again, Redis may have forgotten.
+        lifetime: of an access token, the clocks' difference included.
+    """
+
+    def __init__(
+        self, database: Database, redis: Redis, rotation: Rotation, heard: Revocations, lifetime: timedelta
+    ) -> None:
+        self._database = database
+        self._redis = redis
+        self._rotation = rotation
+        self._heard = heard
+        self._lifetime = lifetime
+        self._connection = 0
+        self._told: set[UUID] = set()
+        self._woken = asyncio.Event()
+        self._purged = -PURGE_SECONDS
+
+    def wake(self) -> None:
+        """Have what is committed told at once."""
+        self._woken.set()
+
+    async def tell(self, session_id: UUID) -> None:
+        """Tell of one session that has ended.
+
+        Raises:
+            RevocationUnavailable: Redis does not answer; it is told once Redis does.
+        """
+        await self._announce([(session_id, datetime.now(UTC))])
+
+    async def run(self) -> None:
+        """Tell what is not told, whenever something ended and every second; runs for the life of the service."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self._sweep()
+                await self._purge()
+            except (DatabaseUnavailable, RevocationUnavailable) as error:
+                logger.warning("ended sessions are not told of yet: %s", error)
+                await asyncio.sleep(SWEEP_SECONDS)
+
+    async def stop(self, task: "asyncio.Task[None]", deadline: float) -> None:
+        """End `task`, which runs this."""
+        task.cancel()
+        await end(task, deadline)
+
+    async def _sweep(self) -> None:
+        if self._connection != self._heard.connections:
+            self._connection = self._heard.connections
+            self._told.clear()
+        ended = await self._ended()
+        news = [(session_id, at) for session_id, at in ended if session_id not in self._told]
+        if news:
+            await self._announce(news)
+        self._told = {session_id for session_id, _ in ended}
+
+    async def _announce(self, ended: Sequence[tuple[UUID, datetime]]) -> None:
+        await announce(self._redis, [(session_id, (at + self._lifetime).timestamp()) for session_id, at in ended])
+        await self._rotation.forget([session_id for session_id, _ in ended])
+
+    async def _ended(self) -> Sequence[tuple[UUID, datetime]]:
+        since = datetime.now(UTC) - self._lifetime
+
+        async def read(connection: AsyncConnection) -> Sequence[tuple[UUID, datetime]]:
+            statement = select(sessions.c.id, sessions.c.ended_at).where(sessions.c.ended_at > since)
+            return [(row.id, row.ended_at) for row in await connection.execute(statement)]
+
+        return await self._database.read(read)
+
+    async def _purge(self) -> None:
+        """Remove, now and then, the rows that nothing depends on any more."""
+        now = asyncio.get_running_loop().time()
+        if now - self._purged < PURGE_SECONDS:
+            return
+        self._purged = now
+        moment = datetime.now(UTC)
+        over = or_(sessions.c.ended_at < moment - 2 * self._lifetime, sessions.c.expires_at < moment)
+
+        async def remove(transaction: Transaction) -> None:
+            ids = (await transaction.execute(select(sessions.c.id).where(over).limit(PURGED_AT_ONCE))).scalars().all()
+            if ids:
+                await transaction.execute(delete(sessions).where(sessions.c.id.in_(ids)))
+
+        await self._database.run_in_transaction(remove)
+
+
+class Ending:
+    """Ends sessions within the transaction of whatever ends them.
+
+    Args:
+        outbox: takes a `session.ended` event for each.
+        wake: called after the commit, to have every service told at once; at the command line nobody need be woken.
+    """
+
+    def __init__(self, outbox: Outbox, wake: Callable[[], None] = lambda: None) -> None:
+        self._outbox = outbox
+        self._wake = wake
+
+    async def end(
+        self, transaction: Transaction, account: Account, reason: str, which: ColumnElement[bool] | None = None
+    ) -> Sequence[UUID]:
+        """End the account's live sessions, or `which` of them; the transaction must hold the lock of its row.
+
+        Returns:
+            The ids of those that this ended.
+        """
+        now = datetime.now(UTC)
+        live = (sessions.c.user_id == account.id) & sessions.c.ended_at.is_(None) & (sessions.c.expires_at > now)
+        chosen = live if which is None else live & which
+        ids = (await transaction.execute(select(sessions.c.id).where(chosen))).scalars().all()
+        for session_id in ids:
+            ended = update(sessions).where(sessions.c.id == session_id)
+            await transaction.execute(ended.values(ended_at=now, device=None, address=None))
+            data = SessionEnded(user_id=account.id, username=account.username, session_id=session_id, reason=reason)
+            await self._outbox.record(transaction, data, await next_sequence(transaction, account.id))
+        transaction.after_commit(self._wake)
+        return ids

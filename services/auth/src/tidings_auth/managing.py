@@ -1,0 +1,199 @@
+"""Managing at the command line: the first admin, and what must be possible when nobody can sign in.
+
+All of it is written to the database alone; the running service tells the others within a second.
+"""
+
+import argparse
+import contextlib
+import getpass
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from opentelemetry.trace import NoOpTracerProvider
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tidings.commands import Command, CommandFailed, with_database
+from tidings.database.settings import DatabaseSettings
+from tidings.database.transactions import Database, Transaction
+from tidings.outbox.record import Outbox
+from tidings.settings import Settings, group
+from tidings_auth import usernames
+from tidings_auth.accounts import Account, Accounts, NoSuchAccount, locked
+from tidings_auth.administration import Administration, LastAdmin
+from tidings_auth.ending import Ending
+from tidings_auth.passwords import Passwords, check_policy
+from tidings_auth.settings import PasswordSettings
+from tidings_auth.tables import outbox as outbox_rows
+from tidings_auth.tables import sessions
+
+SOURCE = "tidings-auth"
+FILE_HELP = "file whose first line is the password, - for standard input; without it you are asked"
+
+Work = Callable[["Management", argparse.Namespace], Coroutine[Any, Any, str]]
+
+
+class ManagementSettings(Settings):
+    """What these commands need to know."""
+
+    database: DatabaseSettings = group()
+    password: PasswordSettings = group()
+
+
+class Management:
+    """What these commands do it with.
+
+    Args:
+        database: of the auth service.
+        settings: what a password must be.
+        passwords: hashes.
+    """
+
+    def __init__(self, database: Database, settings: ManagementSettings, passwords: Passwords) -> None:
+        outbox, tracer = Outbox(outbox_rows, SOURCE), NoOpTracerProvider().get_tracer(SOURCE)
+        self.settings = settings
+        self.database = database
+        self.ending = Ending(outbox)
+        self.accounts = Accounts(database, outbox, passwords, tracer)
+        self.administration = Administration(database, outbox, self.ending, tracer)
+
+
+def _command(
+    name: str, text: str, work: Work, add_arguments: Callable[[argparse.ArgumentParser], None]
+) -> Command[Any]:
+    def run(arguments: argparse.Namespace, settings: ManagementSettings) -> str:
+        async def managed(database: Database) -> str:
+            with contextlib.closing(Passwords()) as passwords:
+                try:
+                    return await work(Management(database, settings, passwords), arguments)
+                except (NoSuchAccount, LastAdmin) as error:
+                    raise CommandFailed(str(error)) from None
+
+        return with_database(settings.database, managed)
+
+    return Command(name, text, ManagementSettings, run, add_arguments)
+
+
+def add_create_admin(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `create-admin`."""
+    parser.add_argument("username")
+    parser.add_argument("--password-file", metavar="FILE", help=FILE_HELP)
+    parser.add_argument(
+        "--promote", action="store_true", help="make an account that exists an admin; needs no password"
+    )
+
+
+def add_username(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `disable` and `enable`."""
+    parser.add_argument("username")
+
+
+def add_sessions(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `sessions`."""
+    parser.add_argument("username")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--end", metavar="ID", type=UUID, help="end this session")
+    which.add_argument("--end-all", action="store_true", help="end all of them")
+
+
+async def create_admin(management: Management, arguments: argparse.Namespace) -> str:
+    """Make an admin. To run it again is no error, so a job that is repeated may."""
+    try:
+        username = usernames.normalised(arguments.username)
+    except ValueError as error:
+        raise CommandFailed(f"{arguments.username}: {error}") from None
+    try:
+        account = await management.accounts.named(username)
+    except NoSuchAccount:
+        if arguments.promote:
+            raise
+        password = _password(arguments.password_file, username, management.settings.password.min_length)
+        await management.accounts.register(username, password, role="admin")
+        return f"{username} is an admin now"
+    if account.role == "admin":
+        return f"{account.username} is an admin already; the password stays as it is"
+    if not arguments.promote:
+        raise CommandFailed(f"{account.username} is an account without the role; to give it the role, add --promote")
+    await management.administration.change(account.id, None, role="admin")
+    return f"{account.username} is an admin now; its sessions have ended"
+
+
+async def disable(management: Management, arguments: argparse.Namespace) -> str:
+    """Have an account no longer sign in, and end its sessions."""
+    account = await management.accounts.named(arguments.username)
+    await management.administration.change(account.id, None, disabled=True)
+    return f"{account.username} is disabled, and its sessions have ended"
+
+
+async def enable(management: Management, arguments: argparse.Namespace) -> str:
+    """Let a disabled account sign in again."""
+    account = await management.accounts.named(arguments.username)
+    await management.administration.change(account.id, None, disabled=False)
+    return f"{account.username} may sign in"
+
+
+async def list_or_end_sessions(management: Management, arguments: argparse.Namespace) -> str:
+    """List the live sessions of an account, or end them."""
+    account = await management.accounts.named(arguments.username)
+    if arguments.end is None and not arguments.end_all:
+        return await _listed(management.database, account)
+    which = sessions.c.id == arguments.end if arguments.end else None
+
+    async def write(transaction: Transaction) -> int:
+        current = await locked(transaction, account.id)
+        return len(await management.ending.end(transaction, current, "operator", which))
+
+    ended = await management.database.run_in_transaction(write)
+    if arguments.end and not ended:
+        raise CommandFailed(f"{account.username} has no live session {arguments.end}")
+    return "1 session ended" if ended == 1 else f"{ended} sessions ended"
+
+
+COMMANDS = (
+    _command("create-admin", "make an account that may manage all others", create_admin, add_create_admin),
+    _command("disable", "have an account no longer sign in, and end its sessions", disable, add_username),
+    _command("enable", "let a disabled account sign in again", enable, add_username),
+    _command("sessions", "list where an account is signed in, or end it", list_or_end_sessions, add_sessions),
+)
+
+
+async def _listed(database: Database, account: Account) -> str:
+    now = datetime.now(UTC)
+    live = (sessions.c.user_id == account.id) & sessions.c.ended_at.is_(None) & (sessions.c.expires_at > now)
+
+    async def read(connection: AsyncConnection) -> list[str]:
+        rows = await connection.execute(select(sessions).where(live).order_by(sessions.c.id.desc()))
+        return [
+            f"{row.id}  signed in {row.created_at:%Y-%m-%d %H:%M}  last seen {row.last_seen_at:%Y-%m-%d %H:%M}  "
+            f"{row.address or '-'}  {row.device or '-'}"
+            for row in rows
+        ]
+
+    return "\n".join(await database.read(read)) or f"{account.username} is signed in nowhere"
+
+
+def _password(file: str | None, username: str, min_length: int) -> str:
+    try:
+        password = _asked() if file is None else _first_line(file)
+        check_policy(password, username, min_length)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise CommandFailed(f"the password cannot be taken: {error}") from None
+    return password
+
+
+def _first_line(file: str) -> str:
+    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    return text.split("\n", 1)[0].removesuffix("\r")
+
+
+def _asked() -> str:
+    if not sys.stdin.isatty():
+        raise ValueError("there is nobody to ask; give --password-file")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise ValueError("the two are not the same")
+    return password

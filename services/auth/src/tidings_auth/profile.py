@@ -1,0 +1,110 @@
+"""Profile: what people do to their own account. Both need the password again, for a token may be stolen."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from opentelemetry.trace import Tracer
+from sqlalchemy import delete, update
+
+from tidings.database.transactions import Database, Transaction
+from tidings.events import UserDeleted, UserPasswordChanged
+from tidings.outbox.record import Outbox
+from tidings.principal import Principal
+from tidings.telemetry import names
+from tidings_auth.accounts import Accounts, locked, next_sequence
+from tidings_auth.administration import keep_an_admin
+from tidings_auth.ending import Ending
+from tidings_auth.passwords import Passwords
+from tidings_auth.tables import sessions, users
+
+
+class WrongPassword(Exception):
+    """The caller's present password is another one."""
+
+
+class Profile:
+    """Changes and deletes the caller's own account.
+
+    Args:
+        database: of the auth service.
+        outbox: takes the events.
+        accounts: finds the account.
+        passwords: verifies and hashes.
+        ending: ends its sessions.
+        tracer: makes the business spans.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        accounts: Accounts,
+        passwords: Passwords,
+        ending: Ending,
+        tracer: Tracer,
+    ) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._accounts = accounts
+        self._passwords = passwords
+        self._ending = ending
+        self._tracer = tracer
+
+    async def change_password(self, caller: Principal, current: str, new: str) -> None:
+        """Take another password, and end every session but the one that asks.
+
+        Raises:
+            WrongPassword: `current` is not the present one.
+            NoSuchAccount: it is gone.
+            HashingBusy, DatabaseUnavailable: nothing is known to have changed.
+        """
+        with self._tracer.start_as_current_span(names.SPAN_CHANGE_PASSWORD):
+            encoded = await self._verified(caller.user_id, current)
+            hashed = await self._passwords.hash(new)
+
+            async def write(transaction: Transaction) -> None:
+                account = await locked(transaction, caller.user_id)
+                mine = users.c.id == caller.user_id
+                unchanged = mine & (users.c.password_hash == encoded)
+                if not (
+                    await transaction.execute(update(users).where(unchanged).values(password_hash=hashed))
+                ).rowcount:
+                    raise WrongPassword("The password was changed a moment ago.")
+                changed = UserPasswordChanged(user_id=account.id, username=account.username)
+                await self._outbox.record(transaction, changed, await next_sequence(transaction, account.id))
+                others = sessions.c.id != caller.session_id
+                await self._ending.end(transaction, account, "password_changed", others)
+
+            await self._database.run_in_transaction(write)
+
+    async def delete(self, caller: Principal, password: str) -> None:
+        """Delete the account and end every session of it; its name is free again.
+
+        Raises:
+            WrongPassword: `password` is not the present one.
+            LastAdmin: nobody else could manage accounts.
+            NoSuchAccount: it is gone.
+            HashingBusy, DatabaseUnavailable: nothing is known to have changed.
+        """
+        with self._tracer.start_as_current_span(names.SPAN_DELETE_ACCOUNT):
+            await self._verified(caller.user_id, password)
+
+            async def write(transaction: Transaction) -> None:
+                account = await locked(transaction, caller.user_id)
+                await keep_an_admin(transaction, account)
+                await self._ending.end(transaction, account, "deleted")
+                deleted = UserDeleted(user_id=account.id, username=account.username)
+                await self._outbox.record(transaction, deleted, await next_sequence(transaction, account.id))
+                await transaction.execute(delete(users).where(users.c.id == account.id))
+                # Those that were over already have nothing left to tell.
+                over = (sessions.c.user_id == account.id) & (sessions.c.expires_at <= datetime.now(UTC))
+                await transaction.execute(delete(sessions).where(over))
+
+            await self._database.run_in_transaction(write)
+
+    async def _verified(self, user_id: UUID, password: str) -> str:
+        """Return the hash that `password` is the one of."""
+        _, encoded = await self._accounts.secret(user_id)
+        if not await self._passwords.verify(encoded, password):
+            raise WrongPassword("The password is wrong.")
+        return encoded

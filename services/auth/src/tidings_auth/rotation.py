@@ -1,0 +1,212 @@
+"""Rotation: a refresh token is good once, and its successor can be had again for a moment (RFC 9700 section 4.14.2).
+
+Two tabs that refresh at the same time, and a client whose answer was lost, come again with a token that is spent. For
+30 seconds they are led to its newest successor. A token that comes back later is in the hands of two.
+
+Redis keeps no token: only hashes, and for each token spent of late a salt. A successor is made from the spent token and
+its salt, so whoever has both the spent token and our word can make it, and nobody else.
+"""
+
+import base64
+import binascii
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, cast
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+GRACE = timedelta(seconds=30)
+MOST = 100
+"""Rotations of one session within the grace; more is no person, and would make the grace unbounded."""
+
+ROTATE = """
+local session = redis.call('HMGET', KEYS[1], 'family', 'current', 'spent', 'reused', 'expires')
+local family, presented, successor, salt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local grace, idle, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+if session[1] ~= family then return {'unknown'} end
+if session[4] then return {'reused'} end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local recent, salts, count = '', nil, 0
+for hash, made, at in string.gmatch(session[3] or '', '(%x+):(%x+):(%d+);') do
+    if now - tonumber(at) <= grace then
+        recent = recent .. hash .. ':' .. made .. ':' .. at .. ';'
+        count = count + 1
+        if hash == presented then salts = {} end
+        if salts then salts[#salts + 1] = made end
+    end
+end
+if salts then return {'spent', unpack(salts)} end
+if session[2] ~= presented then
+    redis.call('HSET', KEYS[1], 'reused', '1')
+    return {'reused'}
+end
+if count >= most then return {'often'} end
+recent = recent .. presented .. ':' .. salt .. ':' .. string.format('%.0f', now) .. ';'
+redis.call('HSET', KEYS[1], 'current', successor, 'spent', recent)
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(1, math.min(idle, session[5] - now))))
+return {'rotated', salt}
+"""
+"""One atomic claim: of many that present the same token at once, one makes the successor and all get it."""
+
+
+class UnknownToken(Exception):
+    """No session that lives has had this refresh token."""
+
+
+class TokenReused(Exception):
+    """The refresh token was spent long ago: somebody has a copy of it."""
+
+
+class RotatedTooOften(Exception):
+    """The session refreshes more often than any client needs to."""
+
+
+class RotationUnavailable(Exception):
+    """Redis does not answer in time; whether the token was spent is not known, and to come again is safe."""
+
+
+@dataclass(frozen=True, repr=False)
+class RefreshToken:
+    """What a client keeps between two access tokens; opaque to it."""
+
+    session_id: UUID
+    family: bytes
+    """The same in all tokens of a session: tells a token that was ours once from one that was made up."""
+    secret: bytes
+
+    @classmethod
+    def new(cls, session_id: UUID) -> "RefreshToken":
+        """Return the first token of a session."""
+        return cls(session_id, secrets.token_bytes(16), secrets.token_bytes(32))
+
+    @classmethod
+    def parse(cls, text: str) -> "RefreshToken":
+        """Read a token as `str` writes it.
+
+        Raises:
+            UnknownToken: it is none.
+        """
+        try:
+            raw = base64.b64decode(text + "==", altchars=b"-_", validate=True) if len(text) == 86 else b""
+        except (binascii.Error, ValueError):
+            raw = b""
+        if len(raw) != 64:
+            raise UnknownToken("This is no refresh token.")
+        return cls(UUID(bytes=raw[:16]), raw[16:32], raw[32:])
+
+    def __str__(self) -> str:
+        return base64.urlsafe_b64encode(self.session_id.bytes + self.family + self.secret).decode().rstrip("=")
+
+    def successor(self, salt: str) -> "RefreshToken":
+        """Return the token that follows this one."""
+        made = hmac.digest(self.secret, bytes.fromhex(salt), "sha256")
+        return RefreshToken(self.session_id, self.family, made)
+
+
+class Rotation:
+    """Keeps the newest refresh token of each session.
+
+    Args:
+        redis: a client that never retries: a script that is run twice would spend a token twice.
+        idle: how long a session lives without being refreshed.
+    """
+
+    def __init__(self, redis: Redis, idle: timedelta) -> None:
+        self._redis = redis
+        self._idle = idle
+        self._rotate = redis.register_script(ROTATE)
+
+    async def begin(self, token: RefreshToken, expires: datetime) -> None:
+        """Keep the first token of a session.
+
+        Raises:
+            RotationUnavailable: it is not known to be kept.
+        """
+        fields: dict[Any, Any] = {
+            "family": _hash(token.family),
+            "current": _hash(token.secret),
+            "expires": str(int(expires.timestamp() * 1000)),
+        }
+        try:
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hset(_key(token.session_id), mapping=fields)
+                pipeline.pexpire(_key(token.session_id), min(self._idle, expires - datetime.now(UTC)))
+                await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise RotationUnavailable("Redis does not answer") from error
+
+    async def rotate(self, token: RefreshToken) -> RefreshToken:
+        """Spend `token` and return its successor; the newest one, when it was spent within the grace.
+
+        Raises:
+            UnknownToken: it is of no session that lives.
+            TokenReused: it was spent before the grace; from now on the session has no good token.
+            RotatedTooOften: try again after the grace.
+            RotationUnavailable: not known whether it was spent; present it again.
+        """
+        salt = secrets.token_hex(16)
+        arguments: list[Any] = [
+            _hash(token.family),
+            _hash(token.secret),
+            _hash(token.successor(salt).secret),
+            salt,
+            _milliseconds(GRACE),
+            _milliseconds(self._idle),
+            MOST,
+        ]
+        try:
+            answer = await self._rotate(keys=[_key(token.session_id)], args=arguments)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise RotationUnavailable("Redis does not answer") from error
+        outcome, *salts = cast("list[str]", answer)
+        match outcome:
+            case "rotated" | "spent":
+                for made in salts:
+                    token = token.successor(made)
+                return token
+            case "often":
+                raise RotatedTooOften("This session is refreshed too often.")
+            case "reused":
+                raise TokenReused("This refresh token was used before.")
+            case _:
+                raise UnknownToken("The session has ended; sign in again.")
+
+    async def owns(self, token: RefreshToken) -> bool:
+        """Tell whether `token` is, or was, one of its session's.
+
+        Raises:
+            RotationUnavailable: not known.
+        """
+        try:
+            family = await self._redis.hget(_key(token.session_id), "family")
+        except (RedisError, OSError, TimeoutError) as error:
+            raise RotationUnavailable("Redis does not answer") from error
+        return family == _hash(token.family)
+
+    async def forget(self, session_ids: Sequence[UUID]) -> None:
+        """Forget ended sessions; what is not reached forgets itself in time, and the database has the last word."""
+        if session_ids:
+            try:
+                await self._redis.delete(*map(_key, session_ids))
+            except (RedisError, OSError, TimeoutError):
+                return
+
+
+def _key(session_id: UUID) -> str:
+    return f"tidings:session:{session_id}"
+
+
+def _hash(secret: bytes) -> str:
+    return sha256(secret).hexdigest()
+
+
+def _milliseconds(span: timedelta) -> int:
+    return int(span.total_seconds() * 1000)
