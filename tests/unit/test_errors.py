@@ -29,6 +29,7 @@ TOKENS = {"jwks_url": "http://unused/keys"}
 NEVER_IN_A_ROUTE = {
     "tidings.settings.SettingsError",  # at start-up
     "tidings.database.migrations.SchemaBehind",  # a health check tells its reason
+    "tidings.commands.CommandFailed",  # a command's
     "tidings.contracts.ContractError",  # a command's
     "tidings.events.record.Undecodable",  # the consumer's
     "tidings.kafka.consumer.RetryLater",  # between consumer and handler
