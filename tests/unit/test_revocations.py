@@ -35,7 +35,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revocations, "BLOCK_MS", 50)
 
 
-class Counting(FakeAsyncRedis):  # type: ignore[misc]  # fakeredis is untyped
+class Counting(FakeAsyncRedis):
     """Counts the reads of the stream."""
 
     reads: ClassVar[list[int | None]] = []
