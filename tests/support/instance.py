@@ -17,6 +17,8 @@ from tidings_local.gateway import Gateway
 from tidings_local.home import create_home
 from tidings_local.services import Services, build_services
 
+PASSWORD = "a password that nobody else has"
+
 
 @dataclass
 class Instance:
@@ -35,8 +37,12 @@ class Instance:
     async def person(self, username: str | None = None) -> dict[str, str]:
         """Register and sign in, and return the headers that say so."""
         username = username or f"tester-{secrets.token_hex(4)}"
-        body = {"username": username, "password": "a password that nobody else has"}
-        await self.http.post("/api/register", json=body)
+        await self.http.post("/api/register", json={"username": username, "password": PASSWORD})
+        return await self.sign_in(username)
+
+    async def sign_in(self, username: str) -> dict[str, str]:
+        """Start another session and return the headers that say so."""
+        body = {"username": username, "password": PASSWORD}
         answer = await self.http.post("/api/login", json=body)
         assert answer.status_code == 200, answer.text
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}

@@ -301,6 +301,11 @@ async def test_the_callers_address_is_hashed_with_the_key_and_nowhere_else() -> 
     assert ADDRESS not in event.model_dump_json()
 
 
+async def test_an_address_that_is_written_in_another_way_has_the_same_hash() -> None:
+    (event,) = (await raw_call({"client": (f"::ffff:{ADDRESS}", 4711)}))[1].events
+    assert event.client == (await call("/items/1"))[1][0].client
+
+
 async def test_a_call_without_an_address_is_still_recorded() -> None:
     _, activity = await raw_call({"client": None})
     assert activity.events[0].client is None

@@ -50,7 +50,8 @@ def _forwarded(scope: Scope) -> Sequence[str]:
 def _without_port(entry: str) -> str:
     """Return the address of `192.0.2.1:80`, `[2001:db8::1]:80` and `[2001:db8::1]`; any other entry as it is."""
     if entry.startswith("["):
-        return entry[1:].partition("]")[0]
+        inside, closed, _ = entry[1:].partition("]")
+        return inside if closed else entry
     return entry.partition(":")[0] if entry.count(":") == 1 else entry
 
 

@@ -75,6 +75,7 @@ class Revocations:
         self._by_time: list[tuple[float, UUID]] = []
         self._trouble = "it has not answered yet"
         self._following = False
+        self._stopping = False
         self.as_of: datetime | None = None
         """When all that Redis had was last known."""
         self.connections = 0
@@ -100,8 +101,8 @@ class Revocations:
             )
 
     async def run(self) -> None:
-        """Follow the stream until cancelled, through every loss of Redis."""
-        while True:
+        """Follow the stream until `stop`, through every loss of Redis."""
+        while not self._stopping:
             try:
                 async with self._redis.client() as connection:
                     await self._follow(connection)
@@ -112,6 +113,7 @@ class Revocations:
 
     async def stop(self, task: "asyncio.Task[None]", deadline: float) -> None:
         """End `task`, which runs this reader, within `deadline` seconds."""
+        self._stopping = True  # a cancellation alone can get lost in `asyncio.wait_for` of Python 3.11
         task.cancel()
         await asyncio.wait([task], timeout=deadline)
 
@@ -119,7 +121,7 @@ class Revocations:
         """Read from the beginning: a Redis that lost its data may count from an earlier id than the last one read."""
         last, block = "0", None
         self.connections += 1
-        while True:
+        while not self._stopping:
             found: Any = await connection.xread({STREAM: last}, count=BATCH, block=block)
             entries: list[tuple[str, dict[str, str]]] = found[0][1] if found else []
             for _, fields in entries:
