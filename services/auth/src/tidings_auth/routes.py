@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from tidings.http.bearer import CurrentUser
@@ -37,15 +37,23 @@ async def register(
     return User.model_validate(await accounts.register(new.username, password))
 
 
-@public.post("/api/login", summary="Sign in", responses=documented(400, 401, 413, 415))
+@public.post("/api/login", summary="Sign in", responses=documented(400, 401, 413, 415, 429))
 async def login(
+    request: Request,
     credentials: Credentials,
     sessions: Annotated[Sessions, from_state("sessions")],
     issuer: Annotated[TokenIssuer, from_state("issuer")],
 ) -> AccessToken:
     """Start a session and answer an access token for it."""
-    principal = await sessions.log_in(credentials.username, credentials.password.get_secret_value())
+    password = credentials.password.get_secret_value()
+    principal = await sessions.log_in(credentials.username, password, client_address(request))
     return AccessToken(access_token=issuer.issue(principal), expires_in=issuer.lifetime, username=principal.username)
+
+
+def client_address(request: Request) -> str:
+    """Return the address of the client; empty when it has none, as behind a Unix socket."""
+    named: str | None = request.scope.get("tidings.client")
+    return named or (request.client.host if request.client else "")
 
 
 @public.get("/.well-known/jwks.json", summary="Keys that verify access tokens")
