@@ -75,7 +75,7 @@ async def running_instance(backends: Backends, folder: Path) -> AsyncIterator[In
         services = build_services(backends, folder / "secrets", url)
         await services.migrate()
         gateway = Gateway(services.apps, create_home(backends.described, lambda: gateway.states))
-        server = _Server(uvicorn.Config(gateway, log_config=None, access_log=False))
+        server = _Server(uvicorn.Config(gateway, log_config=None, access_log=False, proxy_headers=False))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         async with httpx.AsyncClient(base_url=url, timeout=15) as http:
             await _until_ready(http, serving)

@@ -37,7 +37,6 @@ NEVER_IN_A_ROUTE = {
     "tidings.kafka.ordered.HeldBack",  # inside the publisher
     "tidings.kafka.dead_letters.TooMuchPoison",  # ends the consumer
     "tidings.kafka.topics.TopicsUnavailable",  # a command's
-    "tidings.redis.revocations.RevocationUnavailable",  # it is announced again later
     "tidings.redis.revocations.RevocationsStale",  # a health check tells its reason
     "tidings.kafka.publisher.BrokerUnavailable",  # the relay's and the lane's
 }

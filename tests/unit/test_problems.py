@@ -15,6 +15,8 @@ from tidings.database.transactions import DatabaseUnavailable
 from tidings.http.app import MAX_BODY, create_service
 from tidings.http.pages import BadCursor
 from tidings.http.problems import Problem, _pointer, documented
+from tidings.http.rate_limits import Policy, too_many
+from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry.setup import Telemetry
 from unit.fakes import EmittedActivity, client
 
@@ -28,6 +30,14 @@ class Taken(Exception):
 
 class Broken(Exception):
     """Mapped to 503: its own words are for the operators."""
+
+
+class Exhausted(Exception):
+    """Mapped by a function: says itself how long to wait."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"wait {seconds} s")
+        self.seconds = seconds
 
 
 class Deep(BaseModel):
@@ -73,6 +83,8 @@ async def raise_it(what: str) -> None:
         "silent": Taken(),
         "broken": Broken(CANARY),
         "database": DatabaseUnavailable(CANARY),
+        "redis": RedisUnavailable(CANARY),
+        "exhausted": Exhausted(8),
         "cursor": BadCursor("not this list's"),
         "unexpected": RuntimeError(CANARY),
         "gone": HTTPException(404, CANARY),
@@ -84,6 +96,8 @@ async def raise_it(what: str) -> None:
 async def nothing(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
     yield {}
 
+
+POLICIES = [Policy("a minute", 5, 60), Policy("a day", 100, 86_400)]
 
 APP = create_service(
     name="test",
@@ -97,6 +111,7 @@ APP = create_service(
     errors={
         Taken: Problem(409, "taken", "It is taken.", {"X-Hint": "other"}),
         Broken: Problem(503, "broken", "It is broken.", {"Retry-After": "7"}),
+        Exhausted: lambda error: too_many("exhausted", str(error), POLICIES, "a minute", error.seconds),
     },
 )
 
@@ -260,7 +275,10 @@ async def test_a_mapped_error_without_words_uses_those_of_the_table() -> None:
     assert problem(await ask("GET", "/raise/silent"), 409, "taken")["detail"] == "It is taken."
 
 
-@pytest.mark.parametrize(("what", "name", "after"), [("broken", "broken", "7"), ("database", "unavailable", "1")])
+@pytest.mark.parametrize(
+    ("what", "name", "after"),
+    [("broken", "broken", "7"), ("database", "unavailable", "1"), ("redis", "unavailable", "1")],
+)
 async def test_a_mapped_error_from_500_on_hides_its_words_and_says_when_to_retry(
     what: str, name: str, after: str
 ) -> None:
@@ -268,6 +286,14 @@ async def test_a_mapped_error_from_500_on_hides_its_words_and_says_when_to_retry
     problem(answer, 503, name)
     assert answer.headers["retry-after"] == after
     assert CANARY not in answer.text
+
+
+async def test_an_error_that_says_how_long_to_wait_is_429_with_the_fields_of_rate_limits() -> None:
+    answer = await ask("GET", "/raise/exhausted")
+    assert problem(answer, 429, "exhausted")["detail"] == "wait 8 s"
+    assert answer.headers["retry-after"] == "8"
+    assert answer.headers["ratelimit-policy"] == '"a minute";q=5;w=60, "a day";q=100;w=86400'
+    assert answer.headers["ratelimit"] == '"a minute";r=0;t=8'
 
 
 async def test_a_bad_cursor_is_400() -> None:

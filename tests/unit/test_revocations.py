@@ -15,12 +15,12 @@ from pydantic import SecretStr
 
 from tidings.redis import revocations
 from tidings.redis.client import DECODING, connect
+from tidings.redis.errors import RedisUnavailable
 from tidings.redis.revocations import (
     LONGEST_LIFETIME,
     STREAM,
     Revocations,
     RevocationsStale,
-    RevocationUnavailable,
     announce,
 )
 from tidings.redis.settings import RedisSettings
@@ -313,7 +313,7 @@ async def test_an_announcement_that_nobody_takes_is_an_error_in_time(
     async with server_of() as url:
         redis = connect(RedisSettings(url=SecretStr(url)))
         start = loop.time()
-        with pytest.raises(RevocationUnavailable):
+        with pytest.raises(RedisUnavailable):
             await announce(redis, [(ONE, soon())])
         assert loop.time() - start < 2.5
         await redis.aclose()

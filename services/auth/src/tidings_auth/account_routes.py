@@ -10,6 +10,7 @@ from tidings.http.pages import CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import documented
 from tidings.http.state import from_state
 from tidings_auth.accounts import Account, Accounts
+from tidings_auth.clients import Caller
 from tidings_auth.policy import allowed
 from tidings_auth.profile import Profile
 from tidings_auth.schemas import Confirmation, PasswordChange, Session, User
@@ -32,25 +33,26 @@ async def me(caller: CurrentUser, accounts: Annotated[Accounts, from_state("acco
     "/api/me/password",
     status_code=204,
     summary="Change my password",
-    responses=documented(400, 403, 404, 413, 415),
+    responses=documented(400, 403, 404, 413, 415, 429),
 )
 async def change_password(
     change: PasswordChange,
     caller: CurrentUser,
+    client: Caller,
     profile: ProfilePart,
     policy: Annotated[PasswordSettings, from_state("password_policy")],
 ) -> None:
     """Take another password; every other session ends."""
     new = allowed(change.new_password, caller.username, policy, "new_password")
-    await profile.change_password(caller, change.current_password.get_secret_value(), new)
+    await profile.change_password(caller, change.current_password.get_secret_value(), new, client.address)
 
 
 @router.delete(
-    "/api/me", status_code=204, summary="Delete my account", responses=documented(400, 403, 404, 409, 413, 415)
+    "/api/me", status_code=204, summary="Delete my account", responses=documented(400, 403, 404, 409, 413, 415, 429)
 )
-async def delete_me(confirmation: Confirmation, caller: CurrentUser, profile: ProfilePart) -> None:
+async def delete_me(confirmation: Confirmation, caller: CurrentUser, client: Caller, profile: ProfilePart) -> None:
     """Delete the account: every session ends, and the username is free again. This cannot be undone."""
-    await profile.delete(caller, confirmation.password.get_secret_value())
+    await profile.delete(caller, confirmation.password.get_secret_value(), client.address)
 
 
 @router.get("/api/sessions", summary="Where am I signed in", responses=documented(400))

@@ -1,5 +1,6 @@
 """Accounts: registering, and the profile."""
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,14 +11,16 @@ from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tidings.database.transactions import Database, Transaction
+from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import UserRegistered, uuid7
 from tidings.outbox.record import Outbox
 from tidings.principal import Role
 from tidings.telemetry import names
-from tidings_auth.passwords import Passwords
+from tidings_auth.passwords import HashingBusy, Passwords
 from tidings_auth.tables import users
 from tidings_auth.usernames import folded
+
+logger = logging.getLogger(__name__)
 
 
 class UsernameTaken(Exception):
@@ -143,6 +146,30 @@ class Accounts:
     async def credentials(self, username: str) -> tuple[Account, str] | None:
         """Return the account of this name and the hash of its password, if there is one."""
         return await self._find(users.c.username_folded == folded(username))
+
+    async def renew_hash(self, user_id: UUID, encoded: str, password: str) -> str:
+        """Hash a password with today's parameters, if `encoded` is still its hash; what fails waits for another time.
+
+        Args:
+            user_id: whose it is.
+            encoded: the hash that it was just verified by.
+            password: the right one.
+
+        Returns:
+            The hash that is kept now.
+        """
+        try:
+            renewed = await self._passwords.hash(password)
+
+            async def write(transaction: Transaction) -> str:
+                same = (users.c.id == user_id) & (users.c.password_hash == encoded)
+                found = await transaction.execute(update(users).where(same).values(password_hash=renewed))
+                return renewed if found.rowcount else encoded
+
+            return await self._database.run_in_transaction(write)
+        except (HashingBusy, DatabaseUnavailable) as error:
+            logger.warning("the hash of a password keeps its old parameters for now: %s", error)
+            return encoded
 
     async def _find(self, condition: ColumnElement[bool]) -> tuple[Account, str] | None:
         async def read(connection: AsyncConnection) -> tuple[Account, str] | None:

@@ -10,24 +10,26 @@ from tidings.composition import Parts
 from tidings.http.app import create_service
 from tidings.http.bearer import TokenVerifier
 from tidings.http.health import Check, Health
-from tidings.http.problems import UNAVAILABLE, Errors, Problem
+from tidings.http.problems import Errors, Problem
+from tidings.http.rate_limits import Policy, too_many
 from tidings.kafka.activity import ActivityLane
 from tidings.outbox.record import Outbox
 from tidings.redis.client import connect
-from tidings.redis.revocations import RevocationUnavailable
 from tidings.telemetry.setup import Telemetry
 from tidings_auth import account_routes, admin_routes, routes
 from tidings_auth.accounts import Accounts, NoSuchAccount, UsernameTaken
 from tidings_auth.admin_routes import NotAdmin
 from tidings_auth.administration import Administration, LastAdmin
+from tidings_auth.authentication import Authentication, WrongCredentials
 from tidings_auth.cookies import CrossSite, RefreshCookie
 from tidings_auth.ending import Announcer, Ending
 from tidings_auth.passwords import HashingBusy, Passwords
 from tidings_auth.profile import Profile, WrongPassword
-from tidings_auth.rotation import RotatedTooOften, Rotation, RotationUnavailable, TokenReused, UnknownToken
-from tidings_auth.sessions import AccountDisabled, NoSuchSession, Sessions, WrongCredentials
+from tidings_auth.rotation import RotatedTooOften, Rotation, TokenReused, UnknownToken
+from tidings_auth.sessions import AccountDisabled, NoSuchSession, Sessions
 from tidings_auth.settings import AuthSettings, PasswordSettings
 from tidings_auth.tables import outbox as outbox_rows
+from tidings_auth.throttle import BUCKETS, Throttle, TooManyAttempts
 from tidings_auth.tokens import TokenIssuer
 
 SERVICE = "tidings-auth"
@@ -37,6 +39,13 @@ BEARER = {"WWW-Authenticate": "Bearer"}
 SESSION_OVER = Problem(401, "session-over", "The session has ended; sign in again.", BEARER)
 ANNOUNCER_DEADLINE = 1.0
 
+THROTTLE_POLICIES = [Policy(bucket.name, bucket.free, bucket.free * bucket.refill) for bucket in BUCKETS]
+
+
+def _too_many_attempts(error: TooManyAttempts) -> Problem:
+    return too_many("too-many-attempts", str(error), THROTTLE_POLICIES, error.bucket.name, error.retry_after)
+
+
 ERRORS: Errors = {
     AccountDisabled: Problem(403, "account-disabled", "This account is disabled; ask an admin."),
     CrossSite: Problem(403, "cross-site", "This call is for pages of the same origin only."),
@@ -45,10 +54,9 @@ ERRORS: Errors = {
     NoSuchAccount: Problem(404, "no-such-account", "This account is gone."),
     NoSuchSession: Problem(404, "no-such-session", "You have no session of this id that is live."),
     NotAdmin: Problem(403, "not-admin", "Only an admin may do this."),
-    RevocationUnavailable: UNAVAILABLE,
     RotatedTooOften: Problem(429, "too-many-refreshes", "Refresh less often.", {"Retry-After": "30"}),
-    RotationUnavailable: UNAVAILABLE,
     TokenReused: SESSION_OVER,
+    TooManyAttempts: _too_many_attempts,
     UnknownToken: SESSION_OVER,
     UsernameTaken: Problem(409, "username-taken", "This username is taken; choose another."),
     WrongCredentials: Problem(401, "wrong-credentials", "The username or the password is wrong.", BEARER),
@@ -75,6 +83,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
     """Return the auth service."""
     telemetry = Telemetry(SERVICE, settings.otlp_endpoint)
     issuer = TokenIssuer(settings.signing)
+    address_key = settings.activity.address_key.get_secret_value()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -95,6 +104,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             parts.background("announcer", announcer.run, announcer.stop, ANNOUNCER_DEADLINE)
             ending = Ending(outbox, announcer.wake)
             accounts = Accounts(database, outbox, passwords, telemetry.tracer)
+            authentication = Authentication(accounts, passwords, Throttle(redis, address_key))
             yield State(
                 accounts=accounts,
                 activity=activity,
@@ -103,12 +113,11 @@ def create_app(settings: AuthSettings) -> FastAPI:
                 health=parts.health,
                 issuer=issuer,
                 password_policy=settings.password,
-                profile=Profile(database, outbox, accounts, passwords, ending, telemetry.tracer),
+                profile=Profile(database, outbox, authentication, passwords, ending, telemetry.tracer),
                 sessions=Sessions(
                     lifetime=settings.session.lifetime,
                     idle=settings.session.idle,
-                    accounts=accounts,
-                    passwords=passwords,
+                    authentication=authentication,
                     database=database,
                     outbox=outbox,
                     rotation=rotation,
@@ -125,7 +134,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
         summary="Register, sign in, and the keys that verify access tokens.",
         public_url=settings.http.public_url,
         trusted_hops=settings.http.trusted_hops,
-        address_key=settings.activity.address_key.get_secret_value(),
+        address_key=address_key,
         telemetry=telemetry,
         lifespan=lifespan,
         routers=[account_routes.router, admin_routes.router],

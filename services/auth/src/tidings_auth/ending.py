@@ -19,7 +19,8 @@ from tidings.database.transactions import Database, DatabaseUnavailable, Transac
 from tidings.events import SessionEnded
 from tidings.kafka.loops import end
 from tidings.outbox.record import Outbox
-from tidings.redis.revocations import Revocations, RevocationUnavailable, announce
+from tidings.redis.errors import RedisUnavailable
+from tidings.redis.revocations import Revocations, announce
 from tidings_auth.accounts import Account, next_sequence
 from tidings_auth.rotation import Rotation
 from tidings_auth.tables import sessions
@@ -28,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
 PURGE_SECONDS = 60.0
-PURGED_AT_ONCE = 500
+AT_ONCE = 500
+"""Sessions that are told of, or purged, in one go."""
 
 
 class Announcer:
@@ -63,7 +65,7 @@ class Announcer:
         """Tell of one session that has ended.
 
         Raises:
-            RevocationUnavailable: Redis does not answer; it is told once Redis does.
+            RedisUnavailable: Redis does not answer; it is told once Redis does.
         """
         await self._announce([(session_id, datetime.now(UTC))])
 
@@ -77,7 +79,7 @@ class Announcer:
             try:
                 await self._sweep()
                 await self._purge()
-            except (DatabaseUnavailable, RevocationUnavailable) as error:
+            except (DatabaseUnavailable, RedisUnavailable) as error:
                 logger.warning("ended sessions are not told of yet: %s", error)
                 await asyncio.sleep(SWEEP_SECONDS)
 
@@ -92,8 +94,8 @@ class Announcer:
             self._told.clear()
         ended = await self._ended()
         news = [(session_id, at) for session_id, at in ended if session_id not in self._told]
-        if news:
-            await self._announce(news)
+        for start in range(0, len(news), AT_ONCE):
+            await self._announce(news[start : start + AT_ONCE])
         self._told = {session_id for session_id, _ in ended}
 
     async def _announce(self, ended: Sequence[tuple[UUID, datetime]]) -> None:
@@ -119,7 +121,7 @@ class Announcer:
         over = or_(sessions.c.ended_at < moment - 2 * self._lifetime, sessions.c.expires_at < moment)
 
         async def remove(transaction: Transaction) -> None:
-            ids = (await transaction.execute(select(sessions.c.id).where(over).limit(PURGED_AT_ONCE))).scalars().all()
+            ids = (await transaction.execute(select(sessions.c.id).where(over).limit(AT_ONCE))).scalars().all()
             if ids:
                 await transaction.execute(delete(sessions).where(sessions.c.id.in_(ids)))
 

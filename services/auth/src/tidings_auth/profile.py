@@ -1,7 +1,7 @@
 """Profile: what people do to their own account. Both need the password again, for a token may be stolen."""
 
+import contextlib
 from datetime import UTC, datetime
-from uuid import UUID
 
 from opentelemetry.trace import Tracer
 from sqlalchemy import delete, update
@@ -10,9 +10,11 @@ from tidings.database.transactions import Database, Transaction
 from tidings.events import UserDeleted, UserPasswordChanged
 from tidings.outbox.record import Outbox
 from tidings.principal import Principal
+from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry import names
-from tidings_auth.accounts import Accounts, locked, next_sequence
+from tidings_auth.accounts import NoSuchAccount, locked, next_sequence
 from tidings_auth.administration import keep_an_admin
+from tidings_auth.authentication import Authenticated, Authentication, WrongCredentials
 from tidings_auth.ending import Ending
 from tidings_auth.passwords import Passwords
 from tidings_auth.tables import sessions, users
@@ -28,8 +30,8 @@ class Profile:
     Args:
         database: of the auth service.
         outbox: takes the events.
-        accounts: finds the account.
-        passwords: verifies and hashes.
+        authentication: verifies the password.
+        passwords: hashes the new one.
         ending: ends its sessions.
         tracer: makes the business spans.
     """
@@ -38,28 +40,29 @@ class Profile:
         self,
         database: Database,
         outbox: Outbox,
-        accounts: Accounts,
+        authentication: Authentication,
         passwords: Passwords,
         ending: Ending,
         tracer: Tracer,
     ) -> None:
         self._database = database
         self._outbox = outbox
-        self._accounts = accounts
+        self._authentication = authentication
         self._passwords = passwords
         self._ending = ending
         self._tracer = tracer
 
-    async def change_password(self, caller: Principal, current: str, new: str) -> None:
+    async def change_password(self, caller: Principal, current: str, new: str, address: str) -> None:
         """Take another password, and end every session but the one that asks.
 
         Raises:
+            TooManyAttempts: it was wrong too often.
             WrongPassword: `current` is not the present one.
             NoSuchAccount: it is gone.
-            HashingBusy, DatabaseUnavailable: nothing is known to have changed.
+            HashingBusy, RedisUnavailable, DatabaseUnavailable: nothing is known to have changed.
         """
         with self._tracer.start_as_current_span(names.SPAN_CHANGE_PASSWORD):
-            encoded = await self._verified(caller.user_id, current)
+            encoded = (await self._authenticated(caller, current, address)).encoded
             hashed = await self._passwords.hash(new)
 
             async def write(transaction: Transaction) -> None:
@@ -77,17 +80,18 @@ class Profile:
 
             await self._database.run_in_transaction(write)
 
-    async def delete(self, caller: Principal, password: str) -> None:
+    async def delete(self, caller: Principal, password: str, address: str) -> None:
         """Delete the account and end every session of it; its name is free again.
 
         Raises:
+            TooManyAttempts: it was wrong too often.
             WrongPassword: `password` is not the present one.
             LastAdmin: nobody else could manage accounts.
             NoSuchAccount: it is gone.
-            HashingBusy, DatabaseUnavailable: nothing is known to have changed.
+            HashingBusy, RedisUnavailable, DatabaseUnavailable: nothing is known to have changed.
         """
         with self._tracer.start_as_current_span(names.SPAN_DELETE_ACCOUNT):
-            await self._verified(caller.user_id, password)
+            found = await self._authenticated(caller, password, address)
 
             async def write(transaction: Transaction) -> None:
                 account = await locked(transaction, caller.user_id)
@@ -101,10 +105,14 @@ class Profile:
                 await transaction.execute(delete(sessions).where(over))
 
             await self._database.run_in_transaction(write)
+            with contextlib.suppress(RedisUnavailable):  # then it is gone within 30 days
+                await self._authentication.forget(found.account)
 
-    async def _verified(self, user_id: UUID, password: str) -> str:
-        """Return the hash that `password` is the one of."""
-        _, encoded = await self._accounts.secret(user_id)
-        if not await self._passwords.verify(encoded, password):
-            raise WrongPassword("The password is wrong.")
-        return encoded
+    async def _authenticated(self, caller: Principal, password: str, address: str) -> Authenticated:
+        try:
+            found = await self._authentication.authenticate(caller.username, password, address)
+        except WrongCredentials as error:
+            raise (WrongPassword("The password is wrong.") if error.account else NoSuchAccount()) from None
+        if found.account.id != caller.user_id:
+            raise NoSuchAccount("This account is gone.")  # and somebody else has its name
+        return found

@@ -9,6 +9,7 @@ its salt, so whoever has both the spent token and our word can make it, and nobo
 
 import base64
 import binascii
+import contextlib
 import hmac
 import secrets
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ from typing import Any, cast
 from uuid import UUID
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+
+from tidings.redis.client import answering
+from tidings.redis.errors import RedisUnavailable
 
 GRACE = timedelta(seconds=30)
 MOST = 100
@@ -67,10 +70,6 @@ class TokenReused(Exception):
 
 class RotatedTooOften(Exception):
     """The session refreshes more often than any client needs to."""
-
-
-class RotationUnavailable(Exception):
-    """Redis does not answer in time; whether the token was spent is not known, and to come again is safe."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,20 +127,17 @@ class Rotation:
         """Keep the first token of a session.
 
         Raises:
-            RotationUnavailable: it is not known to be kept.
+            RedisUnavailable: it is not known to be kept.
         """
         fields: dict[Any, Any] = {
             "family": _hash(token.family),
             "current": _hash(token.secret),
             "expires": str(int(expires.timestamp() * 1000)),
         }
-        try:
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.hset(_key(token.session_id), mapping=fields)
-                pipeline.pexpire(_key(token.session_id), min(self._idle, expires - datetime.now(UTC)))
-                await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise RotationUnavailable("Redis does not answer") from error
+        async with answering(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hset(_key(token.session_id), mapping=fields)
+            pipeline.pexpire(_key(token.session_id), min(self._idle, expires - datetime.now(UTC)))
+            await pipeline.execute()
 
     async def rotate(self, token: RefreshToken) -> RefreshToken:
         """Spend `token` and return its successor; the newest one, when it was spent within the grace.
@@ -150,7 +146,7 @@ class Rotation:
             UnknownToken: it is of no session that lives.
             TokenReused: it was spent before the grace; from now on the session has no good token.
             RotatedTooOften: try again after the grace.
-            RotationUnavailable: not known whether it was spent; present it again.
+            RedisUnavailable: not known whether it was spent; present it again.
         """
         salt = secrets.token_hex(16)
         arguments: list[Any] = [
@@ -162,10 +158,8 @@ class Rotation:
             _milliseconds(self._idle),
             MOST,
         ]
-        try:
+        async with answering():
             answer = await self._rotate(keys=[_key(token.session_id)], args=arguments)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise RotationUnavailable("Redis does not answer") from error
         outcome, *salts = cast("list[str]", answer)
         match outcome:
             case "rotated" | "spent":
@@ -183,21 +177,18 @@ class Rotation:
         """Tell whether `token` is, or was, one of its session's.
 
         Raises:
-            RotationUnavailable: not known.
+            RedisUnavailable: not known.
         """
-        try:
+        async with answering():
             family = await self._redis.hget(_key(token.session_id), "family")
-        except (RedisError, OSError, TimeoutError) as error:
-            raise RotationUnavailable("Redis does not answer") from error
         return family == _hash(token.family)
 
     async def forget(self, session_ids: Sequence[UUID]) -> None:
         """Forget ended sessions; what is not reached forgets itself in time, and the database has the last word."""
         if session_ids:
-            try:
-                await self._redis.delete(*map(_key, session_ids))
-            except (RedisError, OSError, TimeoutError):
-                return
+            with contextlib.suppress(RedisUnavailable):
+                async with answering():
+                    await self._redis.delete(*map(_key, session_ids))
 
 
 def _key(session_id: UUID) -> str:

@@ -2,18 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response, Security
+from fastapi import APIRouter, Request, Response, Security
 from fastapi.security import APIKeyCookie
 
 from tidings.http.bearer import CallerIfGiven, NotAuthenticated
 from tidings.http.problems import documented
 from tidings.http.state import from_state
 from tidings_auth.accounts import Accounts
+from tidings_auth.clients import Caller
 from tidings_auth.cookies import CLIENT_HEADER, NAME, RefreshCookie
 from tidings_auth.policy import allowed
 from tidings_auth.rotation import UnknownToken
 from tidings_auth.schemas import AccessToken, Credentials, KeySet, NewAccount, SignedOut, User
-from tidings_auth.sessions import Client, Sessions, SignedIn
+from tidings_auth.sessions import Sessions, SignedIn
 from tidings_auth.settings import PasswordSettings
 from tidings_auth.tokens import TokenIssuer
 
@@ -29,13 +30,6 @@ _cookie = APIKeyCookie(
 )
 
 
-async def client_of(request: Request) -> Client:
-    """Return where the call comes from."""
-    scope = request.scope
-    return Client(scope["tidings.client"], request.headers.get("user-agent", ""), scope["tidings.fingerprint"])
-
-
-Caller = Annotated[Client, Depends(client_of)]
 CookiePart = Annotated[RefreshCookie, from_state("cookie")]
 IssuerPart = Annotated[TokenIssuer, from_state("issuer")]
 SessionsPart = Annotated[Sessions, from_state("sessions")]
@@ -52,7 +46,7 @@ async def register(
     return User.model_validate(await accounts.register(new.username, password))
 
 
-@router.post("/api/login", summary="Sign in", responses=documented(400, 401, 403, 413, 415))
+@router.post("/api/login", summary="Sign in", responses=documented(400, 401, 403, 413, 415, 429))
 async def login(
     credentials: Credentials,
     response: Response,

@@ -16,19 +16,16 @@ from tidings.events import EventData, LoginFailed, SessionReuseDetected, Session
 from tidings.outbox.record import Outbox
 from tidings.principal import Principal
 from tidings.telemetry import names
-from tidings_auth.accounts import Account, Accounts, NoSuchAccount, account_of, locked, next_sequence
+from tidings_auth.accounts import Account, NoSuchAccount, account_of, locked, next_sequence
+from tidings_auth.authentication import Authentication, WrongCredentials
 from tidings_auth.ending import Announcer, Ending
-from tidings_auth.passwords import Passwords
 from tidings_auth.rotation import RefreshToken, Rotation, TokenReused, UnknownToken
 from tidings_auth.tables import sessions, users
+from tidings_auth.throttle import TooManyAttempts
 
 MOST = 50
 """Sessions of one account; the one that was used longest ago makes room."""
 DEVICE_LENGTH = 255
-
-
-class WrongCredentials(Exception):
-    """No account has this username and password; which of the two is wrong is not told."""
 
 
 class AccountDisabled(Exception):
@@ -46,7 +43,7 @@ class Client:
     address: str
     device: str
     """Its User-Agent."""
-    fingerprint: str
+    fingerprint: str | None
     """Keyed hash of its address, as events carry it."""
 
 
@@ -66,8 +63,7 @@ class Sessions:
     Args:
         lifetime: of a session, however much it is used.
         idle: how long it lives without being used.
-        accounts: finds who signs in.
-        passwords: verifies.
+        authentication: tells who signs in.
         database: knows which sessions live.
         outbox: takes their events.
         rotation: keeps their refresh tokens.
@@ -81,8 +77,7 @@ class Sessions:
         self,
         lifetime: timedelta,
         idle: timedelta,
-        accounts: Accounts,
-        passwords: Passwords,
+        authentication: Authentication,
         database: Database,
         outbox: Outbox,
         rotation: Rotation,
@@ -93,8 +88,7 @@ class Sessions:
     ) -> None:
         self._lifetime = lifetime
         self._idle = idle
-        self._accounts = accounts
-        self._passwords = passwords
+        self._authentication = authentication
         self._database = database
         self._outbox = outbox
         self._rotation = rotation
@@ -107,16 +101,20 @@ class Sessions:
         """Start a session, with its `session.started` event.
 
         Raises:
+            TooManyAttempts: nobody looked at the password.
             WrongCredentials: unknown user or wrong password, in the same time.
             AccountDisabled: the right password of an account that may not sign in.
-            HashingBusy, RotationUnavailable, DatabaseUnavailable: no session was started.
+            HashingBusy, RedisUnavailable, DatabaseUnavailable: no session was started.
         """
         with self._tracer.start_as_current_span(names.SPAN_LOGIN) as span:
-            found = await self._accounts.credentials(username)
-            account, encoded = found or (None, None)
-            if not await self._passwords.verify(encoded, password) or account is None:
-                self._failed(account, "wrong_credentials", client)
-                raise WrongCredentials("The username or the password is wrong.")
+            try:
+                account = (await self._authentication.authenticate(username, password, client.address)).account
+            except TooManyAttempts:
+                self._failed(None, "throttled", client)
+                raise
+            except WrongCredentials as error:
+                self._failed(error.account, "wrong_credentials", client)
+                raise
             span.set_attribute(names.USER_ID, str(account.id))
             if account.disabled:
                 self._failed(account, "disabled", client)
@@ -130,7 +128,7 @@ class Sessions:
             UnknownToken: the session has ended, or never was.
             TokenReused: the token was spent long ago; the session has ended with this.
             RotatedTooOften: the session has refreshed too often in the last seconds.
-            RotationUnavailable, DatabaseUnavailable: present the same token again.
+            RedisUnavailable, DatabaseUnavailable: present the same token again.
         """
         with self._tracer.start_as_current_span(names.SPAN_REFRESH) as span:
             found = await self._live(token.session_id)
@@ -150,7 +148,7 @@ class Sessions:
         """End a session now, everywhere; to end it again is no error.
 
         Raises:
-            RotationUnavailable, RevocationUnavailable, DatabaseUnavailable: it may go on elsewhere until its access
+            RedisUnavailable, DatabaseUnavailable: it may go on elsewhere until its access
                 token expires; try again.
         """
         with self._tracer.start_as_current_span(names.SPAN_LOGOUT):
@@ -169,7 +167,7 @@ class Sessions:
 
         Raises:
             NoSuchSession: the caller has none of this id.
-            RevocationUnavailable, DatabaseUnavailable: as for `log_out`.
+            RedisUnavailable, DatabaseUnavailable: as for `log_out`.
         """
         if not await self._end(caller.user_id, "ended_by_user", session_id):
             raise NoSuchSession("You have no session of this id that is live.")
@@ -236,7 +234,7 @@ class Sessions:
         try:
             current = await self._database.run_in_transaction(write)
         except NoSuchAccount:
-            raise WrongCredentials("The username or the password is wrong.") from None
+            raise WrongCredentials(None) from None
         return SignedIn(_principal(current, token.session_id), token, expires)
 
     async def _make_room(self, transaction: Transaction, account: Account) -> None:

@@ -3,7 +3,7 @@
 An error without transport is mapped to a `Problem` in one table for each service; this module renders it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from tidings.database.transactions import DatabaseUnavailable
+from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry.propagation import current_trace_id
 
 MEDIA_TYPE = "application/problem+json"
@@ -62,8 +63,10 @@ UNEXPECTED = Problem(500, "unexpected", "Something went wrong here; the trace id
 
 TOO_LARGE = Problem(413, "content-too-large", "The body is larger than this path takes.")
 
-Errors = Mapping[type[Exception], Problem]
-SHARED_ERRORS: Errors = {DatabaseUnavailable: UNAVAILABLE}
+Errors = Mapping[type[Exception], Problem | Callable[[Any], Problem]]
+"""What each error type means: a problem, or what makes one of the error, e.g. of how long it says to wait."""
+
+SHARED_ERRORS: Errors = {DatabaseUnavailable: UNAVAILABLE, RedisUnavailable: UNAVAILABLE}
 
 
 def respond(request: Request, problem: Problem, errors: Sequence[InvalidField] | None = None) -> JSONResponse:
@@ -101,8 +104,9 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": title(status), "content": content} for status in statuses}
 
 
-def _mapped(problem: Problem) -> Any:
+def _mapped(meaning: Problem | Callable[[Any], Problem]) -> Any:
     async def handler(request: Request, error: Exception) -> JSONResponse:
+        problem = meaning if isinstance(meaning, Problem) else meaning(error)
         detail = str(error) if problem.status < 500 and str(error) else problem.detail
         return respond(request, Problem(problem.status, problem.name, detail, problem.headers))
 

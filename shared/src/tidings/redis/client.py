@@ -1,12 +1,17 @@
 """The client: redis-py without its own retries, which would run a script or a counter twice."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
+from tidings.redis.errors import RedisUnavailable
 from tidings.redis.settings import RedisSettings
 
 SOCKET_TIMEOUT = 1.0
@@ -30,6 +35,20 @@ def connect(settings: RedisSettings) -> Redis:
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
     )
+
+
+@asynccontextmanager
+async def answering(within: float = SOCKET_TIMEOUT) -> AsyncIterator[None]:
+    """Give what is done with Redis in the block `within` seconds, connecting included.
+
+    Raises:
+        RedisUnavailable: no connection, no answer in time, or an answer that is an error.
+    """
+    try:
+        async with asyncio.timeout(within):
+            yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise RedisUnavailable("Redis does not answer") from error
 
 
 def _in_memory(url: str) -> Redis:

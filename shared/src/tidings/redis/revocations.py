@@ -17,6 +17,8 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tidings.redis.client import answering
+
 logger = logging.getLogger(__name__)
 
 STREAM = "tidings:revocations"
@@ -33,10 +35,6 @@ FRESH_SECONDS = 3.0
 ANNOUNCE_SECONDS = 1.5
 
 
-class RevocationUnavailable(Exception):
-    """Redis does not answer: the announcement may have been made or not, and may be made again."""
-
-
 class RevocationsStale(Exception):
     """Redis has not been heard from; the message says since when, and what that means."""
 
@@ -49,17 +47,14 @@ async def announce(redis: Redis, sessions: Iterable[tuple[UUID, float]]) -> None
         sessions: the id of each, and the time in epoch seconds when its last access token has expired, skew included.
 
     Raises:
-        RevocationUnavailable: Redis did not confirm it in time.
+        RedisUnavailable: Redis did not confirm it in time.
     """
     forgotten = int((time.time() - LONGEST_LIFETIME - CLOCKS) * 1000)
-    try:
-        async with asyncio.timeout(ANNOUNCE_SECONDS), redis.pipeline(transaction=False) as pipeline:
-            for session_id, until in sessions:
-                fields: dict[Any, Any] = {"sid": str(session_id), "until": math.ceil(until)}
-                pipeline.xadd(STREAM, fields, minid=str(forgotten), approximate=True)
-            await pipeline.execute()
-    except (RedisError, OSError) as error:
-        raise RevocationUnavailable("Redis does not answer") from error
+    async with answering(ANNOUNCE_SECONDS), redis.pipeline(transaction=False) as pipeline:
+        for session_id, until in sessions:
+            fields: dict[Any, Any] = {"sid": str(session_id), "until": math.ceil(until)}
+            pipeline.xadd(STREAM, fields, minid=str(forgotten), approximate=True)
+        await pipeline.execute()
 
 
 class Revocations:

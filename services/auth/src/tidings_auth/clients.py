@@ -1,0 +1,20 @@
+"""Clients: where a call comes from, as the middleware found it."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from tidings_auth.sessions import Client
+
+
+async def client_of(request: Request) -> Client:
+    """Return where the call comes from; the address is empty when there is none, as behind a Unix socket."""
+    scope = request.scope
+    return Client(
+        address=scope["tidings.client"] or "",
+        device=request.headers.get("user-agent", ""),
+        fingerprint=scope["tidings.fingerprint"],
+    )
+
+
+Caller = Annotated[Client, Depends(client_of)]
