@@ -83,9 +83,11 @@ async def following(url: str) -> AsyncIterator[Following]:
     client = connect(RedisSettings(url=SecretStr(url)))
     reader = Revocations(client)
     task = asyncio.create_task(reader.run())
-    yield Following(reader)
-    await reader.stop(task, 1)
-    await client.aclose()
+    try:
+        yield Following(reader)
+    finally:
+        await reader.stop(task, 1)
+        await client.aclose()
 
 
 async def revocations_of(instance: Instance) -> list[dict[str, Any]]:

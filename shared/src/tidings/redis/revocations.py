@@ -26,7 +26,8 @@ LONGEST_LIFETIME = 3600
 """Seconds that an access token may be good at most, whatever auth is told."""
 CLOCKS = 60
 """Seconds by which the clocks of auth, Redis and a reader may differ; more than that matters to no token."""
-BATCH = 500
+BATCH = 100
+"""Reading so many takes a few milliseconds, in which no request is answered."""
 BLOCK_MS = 500
 """How long one read waits for news: less than the client's patience with a silent server."""
 RETRY_SECONDS = 0.5
