@@ -80,8 +80,8 @@ def commit_before_answer() -> None:
     post = Posting.post
 
     async def post_late(self: Posting, *arguments: Any) -> Any:
-        if isinstance(self._database, Database):
-            self._database = Late(self._database)  # type: ignore[assignment]
+        if isinstance(self._idempotency._database, Database):
+            self._idempotency._database = Late(self._idempotency._database)  # type: ignore[assignment]
         return await post(self, *arguments)
 
     Posting.post = post_late  # type: ignore[method-assign,assignment]
