@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tidings.database.columns import MARIADB, new_metadata
 from tidings.database.engine import create_engine
 from tidings.database.settings import DatabaseSettings
-from tidings.database.transactions import Database, Transaction
+from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.idempotency import expiry
 from tidings.idempotency.expiry import Expiry
 from tidings.idempotency.key import LIFETIME, IdempotencyKey, IdempotencyKeyInUse, IdempotencyKeyReused
@@ -164,6 +164,16 @@ async def test_a_failed_attempt_is_not_remembered(database: Database, idempotenc
     assert await rows_of(database, NOTES) == 1
 
 
+async def test_without_its_table_nothing_is_done_and_that_is_no_key_in_use(
+    database: Database, idempotency: Idempotency
+) -> None:
+    async with database.engine.begin() as connection:
+        await connection.execute(text("DROP TABLE idempotency_keys"))
+    with pytest.raises(DatabaseUnavailable):
+        await idempotency.run(KEY, write, Note)
+    assert await rows_of(database, NOTES) == 0
+
+
 @pytest.mark.parametrize("code", [1213, 1205, 1020])
 async def test_a_transaction_that_is_run_again_has_one_effect(
     code: int, database: Database, idempotency: Idempotency
@@ -220,6 +230,25 @@ async def test_what_is_expired_is_removed_batch_by_batch_and_the_rest_stays(
     assert not task.cancelled()
     assert await removal.remove_some() == 0
     assert await idempotency.first_result(KEY, Note) is not None
+
+
+async def test_a_key_that_is_being_taken_anew_is_not_removed(database: Database, idempotency: Idempotency) -> None:
+    await idempotency.run(KEY, write, Note)
+    await grow_old(database, LIFETIME)
+    claimed, done = asyncio.Event(), asyncio.Event()
+
+    async def slow(transaction: Transaction) -> Note:
+        claimed.set()
+        await done.wait()
+        return await write(transaction)
+
+    anew = asyncio.create_task(idempotency.run(KEY, slow, Note))
+    await claimed.wait()
+    removal = asyncio.create_task(Expiry(database, KEYS).remove_some())
+    await asyncio.sleep(0.2)  # it has found the expired row, and waits for whoever holds it
+    done.set()
+    await removal
+    assert await idempotency.run(KEY, write, Note) == await anew
 
 
 async def test_keys_that_cannot_be_removed_now_are_removed_later(

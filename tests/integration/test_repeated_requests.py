@@ -4,14 +4,14 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import OperationalError
 
 from support.dump import everything_in
 from support.instance import Instance, running_instance
@@ -231,20 +231,20 @@ async def test_what_is_remembered_has_no_password_and_no_token(instance: Instanc
     assert token.rsplit(".", 1)[1] not in kept
 
 
-async def test_a_commit_that_failed_is_not_remembered(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_commit_that_failed_is_not_remembered(instance: Instance) -> None:
     me = await instance.person()
     headers = with_key(me)
-    (settings,) = [one for package, one in instance.services.databases if package == "tidings_messages"]
-    engine = create_engine(settings.database)
-    async with engine.begin() as connection:
-        await connection.execute(text("ALTER TABLE outbox RENAME TO outbox_away"))
+
+    def lose(connection: Connection) -> None:
+        if "messages" in str(connection.engine.url):
+            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+    event.listen(Engine, "commit", lose)
     try:
         answer = await instance.http.post("/api/messages", json={"message": "later"}, headers=headers)
-        assert answer.status_code == 503
     finally:
-        async with engine.begin() as connection:
-            await connection.execute(text("ALTER TABLE outbox_away RENAME TO outbox"))
-        await engine.dispose()
+        event.remove(Engine, "commit", lose)
+    assert answer.status_code == 503
     again = await instance.http.post("/api/messages", json={"message": "later"}, headers=headers)
     assert (again.status_code, again.headers.get("idempotent-replayed")) == (201, None)
     assert len(await posts_of(instance, me)) == 1
