@@ -39,5 +39,5 @@ class ActivitySettings(Group):
 
     address_key: SecretStr = Field(
         min_length=16,
-        description="secret of at least 16 characters that keys the hashes of client addresses and of repeatable requests",
+        description="secret of at least 16 characters that keys the hashes of client addresses and of requests",
     )
