@@ -57,7 +57,8 @@ class Idempotency:
         Args:
             key: without one, `work` is simply run.
             work: as for `run_in_transaction`.
-            kind: what `work` returns: a type that pydantic can write as JSON, and nothing secret.
+            kind: what `work` returns, nothing secret and never `None`: a type that pydantic writes as JSON, and that
+                the next release still reads.
 
         Raises:
             IdempotencyKeyInUse: the first request with this key is not finished; nothing was done.
