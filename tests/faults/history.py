@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
+IN_USE = "urn:tidings:problem:idempotency-key-in-use"
+"""The answer to a call that is made again while the first is at work: it may yet take effect."""
+
 
 class Outcome(enum.Enum):
     """What a client knows about the effect of its call."""
@@ -18,7 +21,7 @@ class Outcome(enum.Enum):
     FAIL = "fail"
     """A 4xx: it has no effect, and never will."""
     UNKNOWN = "unknown"
-    """No answer or a 5xx: it may have taken effect, once."""
+    """No answer, a 5xx, or its first attempt is at work: it may have taken effect, once."""
 
 
 @dataclass
@@ -68,5 +71,5 @@ def answered(operation: Operation, answer: httpx.Response) -> None:
     operation.status = answer.status_code
     if answer.is_success:
         operation.outcome = Outcome.OK
-    elif answer.is_client_error:
+    elif answer.is_client_error and IN_USE not in answer.text:
         operation.outcome = Outcome.FAIL

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from uuid import uuid4
 
 import httpx
 
+from faults.checker import FACTS
 from faults.history import History, Operation, Outcome, answered
 from faults.system import FaultySystem
 
@@ -138,6 +140,16 @@ class _Person:
         path: str,
         body: dict[str, str],
         headers: dict[str, str] | None = None,
+    ) -> Operation:
+        """Make a call; one of which it is not known whether it took effect is made again, perhaps elsewhere."""
+        headers = {"Idempotency-Key": str(uuid4())} | (headers or {})
+        operation = self._attempt(kind, subject, service, path, body, headers)
+        if operation.outcome is Outcome.UNKNOWN and kind in FACTS:
+            operation = self._attempt(kind, subject, service, path, body, headers)
+        return operation
+
+    def _attempt(
+        self, kind: str, subject: str, service: str, path: str, body: dict[str, str], headers: dict[str, str]
     ) -> Operation:
         url = self.chance.choice(self._system.replicas(service)).url + path
         with self._history.record(kind, subject) as operation:

@@ -27,6 +27,7 @@ SCENARIOS: Sequence[Scenario] = [
     Scenario("inbox-key", "logs", Case("sigkill", "log-consumer"), "duplicate"),
     Scenario("aggregate-lock", "auth", Case("latency", "redis"), "order"),
     Scenario("commit-before-answer", "messages", Case("sigkill", "messages"), "lost"),
+    Scenario("idempotency-key", "messages", Case("sigkill", "messages"), "duplicate"),
     Scenario("seek-back", "logs", Case("unreadable", "log-consumer"), "lost"),
     # A partition without a leader for longer than ten seconds: aiokafka drops a batch whose numbers it has given out,
     # and the broker takes none of that producer's later ones.

@@ -80,11 +80,26 @@ def commit_before_answer() -> None:
     post = Posting.post
 
     async def post_late(self: Posting, *arguments: Any) -> Any:
-        if isinstance(self._database, Database):
-            self._database = Late(self._database)  # type: ignore[assignment]
+        if isinstance(self._idempotency._database, Database):
+            self._idempotency._database = Late(self._idempotency._database)  # type: ignore[assignment]
         return await post(self, *arguments)
 
     Posting.post = post_late  # type: ignore[method-assign,assignment]
+
+
+def idempotency_key() -> None:
+    """Keys are not looked at; and answers are late, so that a kill comes between the commit and the answer."""
+    from tidings.idempotency.key import IdempotencyKey
+    from tidings.idempotency.once import Idempotency
+
+    async def run(
+        self: Idempotency, key: IdempotencyKey | None, work: Callable[[Transaction], Awaitable[T]], kind: type[T]
+    ) -> T:
+        result = await self._database.run_in_transaction(work)
+        await asyncio.sleep(LATE_SECONDS)
+        return result
+
+    Idempotency.run = run  # type: ignore[method-assign]
 
 
 def seek_back() -> None:
@@ -109,6 +124,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
     "inbox-key": inbox_key,
     "aggregate-lock": aggregate_lock,
     "commit-before-answer": commit_before_answer,
+    "idempotency-key": idempotency_key,
     "seek-back": seek_back,
     "producer-rebuild": producer_rebuild,
 }

@@ -50,7 +50,7 @@ async def test_the_check_sees_a_table_that_the_code_does_not_have(engine: AsyncE
 
 
 async def test_a_database_without_migrations_is_named_by_the_missing_revision(engine: AsyncEngine) -> None:
-    with pytest.raises(SchemaBehind, match="0002 is missing: run python -m tidings_messages migrate"):
+    with pytest.raises(SchemaBehind, match="0003 is missing: run python -m tidings_messages migrate"):
         await require_head(engine, "tidings_messages")
 
 

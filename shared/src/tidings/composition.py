@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import httpx
+from sqlalchemy import Table
 
 from tidings.database.engine import create_engine
 from tidings.database.migrations import require_head
@@ -14,7 +15,9 @@ from tidings.database.transactions import Database
 from tidings.events.redaction import redact_text
 from tidings.http.bearer import RemoteKeys, TokenVerifier
 from tidings.http.health import Check, Health
-from tidings.http.settings import TokenSettings
+from tidings.http.settings import ActivitySettings, TokenSettings
+from tidings.idempotency.expiry import Expiry
+from tidings.idempotency.once import Idempotency
 from tidings.kafka.activity import ActivityLane
 from tidings.kafka.publisher import Publisher
 from tidings.kafka.settings import KafkaSettings
@@ -31,6 +34,7 @@ logger = logging.getLogger(__name__)
 LANE_DEADLINE = 1.5
 RELAY_DEADLINE = 2.0
 REVOCATIONS_DEADLINE = 1.0
+EXPIRY_DEADLINE = 0.5
 TELEMETRY_DEADLINE = 1.0
 
 Loop = Callable[[], Awaitable[None]]
@@ -73,6 +77,12 @@ class Parts:
         outbox.wakes(relay.wake)
         self.health.checks["kafka"] = Check(relay.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", only_to_start=True)
         self.background("relay", relay.run, relay.stop, RELAY_DEADLINE)
+
+    def idempotency(self, database: Database, table: Table, settings: ActivitySettings) -> Idempotency:
+        """Open the memory of idempotency keys, and have it lose those that are expired."""
+        expiry = Expiry(database, table)
+        self.background("expiry of idempotency keys", expiry.run, expiry.stop, EXPIRY_DEADLINE)
+        return Idempotency(database, table, settings.address_key.get_secret_value())
 
     def revocations(self, settings: RedisSettings) -> Revocations:
         """Follow which sessions end; ready once those are known that ended before."""

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import UserRegistered, uuid7
+from tidings.idempotency.key import IdempotencyKey
+from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.principal import Role
 from tidings.telemetry import names
@@ -71,31 +73,44 @@ class Accounts:
 
     Args:
         database: of the auth service.
+        idempotency: makes each account once for its key.
         outbox: takes the event of each registration.
         passwords: hashes.
         tracer: makes the business span.
     """
 
-    def __init__(self, database: Database, outbox: Outbox, passwords: Passwords, tracer: Tracer) -> None:
+    def __init__(
+        self, database: Database, idempotency: Idempotency, outbox: Outbox, passwords: Passwords, tracer: Tracer
+    ) -> None:
         self._database = database
+        self._idempotency = idempotency
         self._outbox = outbox
         self._passwords = passwords
         self._tracer = tracer
 
-    async def register(self, username: str, password: str, role: Role = "user") -> Account:
+    async def register(
+        self, username: str, password: str, key: IdempotencyKey | None = None, role: Role = "user"
+    ) -> Account:
         """Make an account and its `user.registered` event, both or neither.
+
+        Args:
+            username: as `normalised` returns it.
+            password: as the policy takes it.
+            key: registering with the key of an earlier time makes nothing, and returns the account of that time.
 
         Raises:
             UsernameTaken: nothing was made.
-            HashingBusy: nothing was made.
+            HashingBusy, IdempotencyKeyInUse, IdempotencyKeyReused: nothing was made.
             DatabaseUnavailable: nothing is known to be made.
         """
         with self._tracer.start_as_current_span(names.SPAN_REGISTER) as span:
+            if made := await self._idempotency.first_result(key, Account):
+                return made
             account = Account(id=uuid7(), username=username, role=role, created_at=datetime.now(UTC))
             span.set_attribute(names.USER_ID, str(account.id))
             encoded = await self._passwords.hash(password)
 
-            async def write(transaction: Transaction) -> None:
+            async def write(transaction: Transaction) -> Account:
                 row = {
                     "id": account.id,
                     "username": username,
@@ -106,12 +121,12 @@ class Accounts:
                 }
                 await transaction.execute(insert(users).values(row))
                 await self._outbox.record(transaction, UserRegistered(user_id=account.id, username=username))
+                return account
 
             try:
-                await self._database.run_in_transaction(write)
+                return await self._idempotency.run(key, write, Account)
             except IntegrityError:
                 raise UsernameTaken("This username is taken; choose another.") from None
-            return account
 
     async def profile(self, user_id: UUID) -> Account:
         """Return the account with this id.

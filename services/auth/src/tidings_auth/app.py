@@ -28,6 +28,7 @@ from tidings_auth.profile import Profile, WrongPassword
 from tidings_auth.rotation import RotatedTooOften, Rotation, TokenReused, UnknownToken
 from tidings_auth.sessions import AccountDisabled, NoSuchSession, Sessions
 from tidings_auth.settings import AuthSettings, PasswordSettings
+from tidings_auth.tables import idempotency_keys
 from tidings_auth.tables import outbox as outbox_rows
 from tidings_auth.throttle import BUCKETS, Throttle, TooManyAttempts
 from tidings_auth.tokens import TokenIssuer
@@ -97,13 +98,14 @@ def create_app(settings: AuthSettings) -> FastAPI:
             stack.callback(passwords.close)
             outbox = Outbox(outbox_rows, SERVICE)
             parts.relay(database, outbox, settings.kafka)
+            idempotency = parts.idempotency(database, idempotency_keys, settings.activity)
             activity = parts.activity(settings.kafka)
             revocations = parts.revocations(settings.redis)
             rotation = Rotation(redis, settings.session.idle)
             announcer = Announcer(database, redis, rotation, revocations, issuer.longest)
             parts.background("announcer", announcer.run, announcer.stop, ANNOUNCER_DEADLINE)
             ending = Ending(outbox, announcer.wake)
-            accounts = Accounts(database, outbox, passwords, telemetry.tracer)
+            accounts = Accounts(database, idempotency, outbox, passwords, telemetry.tracer)
             authentication = Authentication(accounts, passwords, Throttle(redis, address_key))
             yield State(
                 accounts=accounts,

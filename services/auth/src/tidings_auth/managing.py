@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tidings.commands import Command, CommandFailed, with_database
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database, Transaction
+from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.settings import Settings, group
 from tidings_auth import usernames
@@ -28,8 +29,8 @@ from tidings_auth.administration import Administration, LastAdmin
 from tidings_auth.ending import Ending
 from tidings_auth.passwords import Passwords, check_policy
 from tidings_auth.settings import PasswordSettings
+from tidings_auth.tables import idempotency_keys, sessions
 from tidings_auth.tables import outbox as outbox_rows
-from tidings_auth.tables import sessions
 
 SOURCE = "tidings-auth"
 FILE_HELP = "file whose first line is the password, - for standard input; without it you are asked"
@@ -58,7 +59,8 @@ class Management:
         self.settings = settings
         self.database = database
         self.ending = Ending(outbox)
-        self.accounts = Accounts(database, outbox, passwords, tracer)
+        idempotency = Idempotency(database, idempotency_keys, secret="")  # commands bring no keys
+        self.accounts = Accounts(database, idempotency, outbox, passwords, tracer)
         self.administration = Administration(database, outbox, self.ending, tracer)
 
 

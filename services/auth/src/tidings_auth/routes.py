@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response, Security
 from fastapi.security import APIKeyCookie
 
 from tidings.http.bearer import CallerIfGiven, NotAuthenticated
+from tidings.http.idempotency import AnybodysIdempotencyKey
 from tidings.http.problems import documented
 from tidings.http.state import from_state
 from tidings_auth.accounts import Accounts
@@ -38,12 +39,13 @@ SessionsPart = Annotated[Sessions, from_state("sessions")]
 @router.post("/api/register", status_code=201, summary="Make an account", responses=documented(400, 409, 413, 415))
 async def register(
     new: NewAccount,
+    key: AnybodysIdempotencyKey,
     accounts: Annotated[Accounts, from_state("accounts")],
     policy: Annotated[PasswordSettings, from_state("password_policy")],
 ) -> User:
     """Make an account; then sign in with it."""
     password = allowed(new.password, new.username, policy, "password")
-    return User.model_validate(await accounts.register(new.username, password))
+    return User.model_validate(await accounts.register(new.username, password, key))
 
 
 @router.post("/api/login", summary="Sign in", responses=documented(400, 401, 403, 413, 415, 429))

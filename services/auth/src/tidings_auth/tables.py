@@ -3,6 +3,7 @@
 from sqlalchemy import Column, Index, Integer, String, Table
 
 from tidings.database.columns import MARIADB, Id, Moment, ascii_text, new_metadata
+from tidings.idempotency.table import idempotency_table
 from tidings.outbox.table import outbox_table
 
 metadata = new_metadata()
@@ -40,3 +41,4 @@ sessions = Table(
 )
 
 outbox = outbox_table(metadata)
+idempotency_keys = idempotency_table(metadata)

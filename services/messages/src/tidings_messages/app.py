@@ -17,6 +17,7 @@ from tidings_messages import routes
 from tidings_messages.posting import MAX_LENGTH, Posting
 from tidings_messages.reading import Reading
 from tidings_messages.settings import MessagesSettings
+from tidings_messages.tables import idempotency_keys
 from tidings_messages.tables import outbox as outbox_rows
 
 SERVICE = "tidings-messages"
@@ -46,8 +47,9 @@ def create_app(settings: MessagesSettings) -> FastAPI:
             database = parts.database(settings.database, PACKAGE)
             outbox = Outbox(outbox_rows, SERVICE)
             parts.relay(database, outbox, settings.kafka)
+            idempotency = parts.idempotency(database, idempotency_keys, settings.activity)
             yield State(
-                posting=Posting(database, outbox, telemetry.tracer),
+                posting=Posting(idempotency, outbox, telemetry.tracer),
                 reading=Reading(database, telemetry.tracer),
                 verifier=parts.verifier(settings.tokens, settings.redis),
                 activity=parts.activity(settings.kafka),

@@ -7,11 +7,14 @@ from uuid import UUID
 from opentelemetry.trace import Tracer
 from sqlalchemy import insert
 
-from tidings.database.transactions import Database, Transaction
-from tidings.events import Event, EventData, MessageCreated, uuid7
+from tidings.database.transactions import Transaction
+from tidings.events import MessageCreated, uuid7
+from tidings.idempotency.key import IdempotencyKey
+from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.principal import Principal
 from tidings.telemetry import names
+from tidings.telemetry.propagation import current_trace_id
 from tidings_messages.tables import messages
 
 MAX_LENGTH = 10_000
@@ -26,6 +29,15 @@ class Message:
     author: str
     message: str
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A message just posted, with what finds its trail."""
+
+    message: Message
+    event_id: UUID
+    trace_id: str | None
 
 
 def normalised(text: str) -> str:
@@ -44,24 +56,26 @@ class Posting:
     """Posts messages.
 
     Args:
-        database: of the messages service.
+        idempotency: runs each post in a transaction of the messages service, once for its key.
         outbox: takes the event of each message.
         tracer: makes the business span.
     """
 
-    def __init__(self, database: Database, outbox: Outbox, tracer: Tracer) -> None:
-        self._database = database
+    def __init__(self, idempotency: Idempotency, outbox: Outbox, tracer: Tracer) -> None:
+        self._idempotency = idempotency
         self._outbox = outbox
         self._tracer = tracer
 
-    async def post(self, author: Principal, text: str) -> tuple[Message, Event[EventData]]:
-        """Write a message and its `message.created` event, both or neither, and return both.
+    async def post(self, author: Principal, text: str, key: IdempotencyKey | None = None) -> Posted:
+        """Write a message and its `message.created` event, both or neither.
 
         Args:
             author: the signed-in caller.
             text: as `normalised` returns it.
+            key: a post with the key of an earlier one writes nothing, and returns what that one did.
 
         Raises:
+            IdempotencyKeyInUse, IdempotencyKeyReused: nothing was written.
             DatabaseUnavailable: nothing is known to be written.
         """
         message = Message(uuid7(), author.user_id, author.username, text, datetime.now(UTC))
@@ -69,10 +83,11 @@ class Posting:
             message_id=message.id, author_id=message.author_id, author=message.author, length=len(text)
         )
 
-        async def write(transaction: Transaction) -> Event[EventData]:
+        async def write(transaction: Transaction) -> Posted:
             await transaction.execute(insert(messages).values(vars(message)))
-            return await self._outbox.record(transaction, created)
+            event = await self._outbox.record(transaction, created)
+            return Posted(message, event.id, current_trace_id())
 
         with self._tracer.start_as_current_span(names.SPAN_POST_MESSAGE) as span:
             span.set_attributes({names.USER_ID: str(author.user_id), names.MESSAGE_LENGTH: len(text)})
-            return message, await self._database.run_in_transaction(write)
+            return await self._idempotency.run(key, write, Posted)

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 
 from tidings.http.bearer import CurrentUser
+from tidings.http.idempotency import CallersIdempotencyKey
 from tidings.http.pages import CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import documented
 from tidings.http.state import from_state
-from tidings.telemetry.propagation import current_trace_id
 from tidings_messages.posting import Posting
 from tidings_messages.reading import Reading
 from tidings_messages.schemas import Message, NewMessage, PostedMessage
@@ -16,14 +16,18 @@ from tidings_messages.schemas import Message, NewMessage, PostedMessage
 router = APIRouter(prefix="/api/messages", tags=["messages"])
 
 
-@router.post("", status_code=201, summary="Post a message", responses=documented(400, 413, 415))
+@router.post("", status_code=201, summary="Post a message", responses=documented(400, 409, 413, 415))
 async def post_message(
-    new: NewMessage, caller: CurrentUser, posting: Annotated[Posting, from_state("posting")], response: Response
+    new: NewMessage,
+    caller: CurrentUser,
+    key: CallersIdempotencyKey,
+    posting: Annotated[Posting, from_state("posting")],
+    response: Response,
 ) -> PostedMessage:
     """Put a message on the board, in the name of whoever the access token speaks for."""
-    message, event = await posting.post(caller, new.message)
-    response.headers["Location"] = f"{router.prefix}/{message.id}"
-    return PostedMessage(**vars(message), event_id=event.id, trace_id=current_trace_id())
+    posted = await posting.post(caller, new.message, key)
+    response.headers["Location"] = f"{router.prefix}/{posted.message.id}"
+    return PostedMessage(**vars(posted.message), event_id=posted.event_id, trace_id=posted.trace_id)
 
 
 @router.get("", summary="List messages", responses=documented(400))

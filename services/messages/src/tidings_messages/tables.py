@@ -4,6 +4,7 @@ from sqlalchemy import Column, Integer, String, Table, Text
 from sqlalchemy.dialects import mysql
 
 from tidings.database.columns import MARIADB, Id, Moment, new_metadata
+from tidings.idempotency.table import idempotency_table
 from tidings.outbox.table import outbox_table
 
 metadata = new_metadata()
@@ -21,3 +22,4 @@ messages = Table(
 )
 
 outbox = outbox_table(metadata)
+idempotency_keys = idempotency_table(metadata)

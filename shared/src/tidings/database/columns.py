@@ -43,6 +43,10 @@ class Id(TypeDecorator[UUID]):
         return UUID(bytes=bytes(value)) if value is not None else None
 
 
+Digest = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
+"""A SHA-256 digest, as its 32 bytes."""
+
+
 class Moment(TypeDecorator[datetime]):
     """A moment in UTC with microseconds; refuses a datetime without a zone."""
 

@@ -1,7 +1,10 @@
 """Statements that MariaDB and SQLite spell differently."""
 
+from typing import Any
+
 from sqlalchemy import Insert, Table
 from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.ext.compiler import compiles
 
 
 def insert_new(table: Table, dialect: str) -> Insert:
@@ -13,3 +16,20 @@ def insert_new(table: Table, dialect: str) -> Insert:
         return sqlite.insert(table).on_conflict_do_nothing()
     (key,) = table.primary_key.columns
     return mysql.insert(table).on_duplicate_key_update({key.name: key})
+
+
+class _InsertAtOnce(Insert):
+    inherit_cache = True
+
+
+@compiles(_InsertAtOnce, "mysql")
+def _without_waiting(statement: _InsertAtOnce, compiler: Any, **options: Any) -> str:
+    return f"SET STATEMENT innodb_lock_wait_timeout=0 FOR {compiler.visit_insert(statement, **options)}"
+
+
+def insert_at_once(table: Table) -> Insert:
+    """Return an INSERT that fails with a lock wait (1205) when another open transaction inserted the same key.
+
+    SQLite has one writer at a time, so there the other one is finished.
+    """
+    return _InsertAtOnce(table)

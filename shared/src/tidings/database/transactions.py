@@ -15,7 +15,8 @@ from tidings.database.engine import WRITES
 T = TypeVar("T")
 
 ATTEMPTS = 5
-RETRYABLE = {1205, 1213, 1020}
+LOCK_WAIT = 1205
+RETRYABLE = {LOCK_WAIT, 1213, 1020}
 """MariaDB: lock wait timeout, deadlock, record changed since last read."""
 
 SCHEMA_BEHIND = {1146, 1054}
@@ -91,7 +92,7 @@ class Database:
         except (TimeoutError, PoolTimeout, ConnectionError) as error:
             raise DatabaseUnavailable("the database did not answer in time") from error
         except ProgrammingError as error:
-            if _code(error) not in SCHEMA_BEHIND:
+            if error_code(error) not in SCHEMA_BEHIND:
                 raise
             raise DatabaseUnavailable(f"the database lacks a migration: {error.orig}") from error
         except (OperationalError, InterfaceError) as error:
@@ -123,10 +124,10 @@ class Database:
 
 def _retryable(error: DBAPIError) -> bool:
     """Tell whether the database asks for the whole transaction again."""
-    return _code(error) in RETRYABLE
+    return error_code(error) in RETRYABLE
 
 
-def _code(error: DBAPIError) -> object:
-    """Return MariaDB's number of an error."""
+def error_code(error: DBAPIError) -> object:
+    """Return MariaDB's number of an error; SQLite has none."""
     arguments = error.orig.args if error.orig else ()
     return arguments[0] if arguments else None

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from tidings.database.transactions import DatabaseUnavailable
+from tidings.idempotency.key import IdempotencyKeyInUse, IdempotencyKeyReused
 from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry.propagation import current_trace_id
 
@@ -66,7 +67,14 @@ TOO_LARGE = Problem(413, "content-too-large", "The body is larger than this path
 Errors = Mapping[type[Exception], Problem | Callable[[Any], Problem]]
 """What each error type means: a problem, or what makes one of the error, e.g. of how long it says to wait."""
 
-SHARED_ERRORS: Errors = {DatabaseUnavailable: UNAVAILABLE, RedisUnavailable: UNAVAILABLE}
+SHARED_ERRORS: Errors = {
+    DatabaseUnavailable: UNAVAILABLE,
+    RedisUnavailable: UNAVAILABLE,
+    IdempotencyKeyInUse: Problem(
+        409, "idempotency-key-in-use", "The first request with this key still runs.", {"Retry-After": "1"}
+    ),
+    IdempotencyKeyReused: Problem(422, "idempotency-key-reused", "This key was sent with another request."),
+}
 
 
 def respond(request: Request, problem: Problem, errors: Sequence[InvalidField] | None = None) -> JSONResponse:

@@ -38,5 +38,6 @@ class ActivitySettings(Group):
     """How callers are told apart in the activity log."""
 
     address_key: SecretStr = Field(
-        min_length=16, description="secret of at least 16 characters that keys the hash of client addresses"
+        min_length=16,
+        description="secret of at least 16 characters that keys the hashes of client addresses and of requests",
     )

@@ -1,0 +1,65 @@
+"""Expiry: keys older than 24 hours are removed, with the answers that they remember."""
+
+import asyncio
+import contextlib
+import logging
+from datetime import UTC, datetime
+
+from sqlalchemy import Table, delete, select
+
+from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
+from tidings.idempotency.key import LIFETIME
+from tidings.kafka.loops import end
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+PAUSE_SECONDS = 60.0
+
+
+class Expiry:
+    """Removes what is expired, a batch at a time; several replicas may do so at once.
+
+    Args:
+        database: of the service.
+        table: made by `idempotency_table`.
+    """
+
+    def __init__(self, database: Database, table: Table) -> None:
+        self._database = database
+        self._table = table
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Remove until `stop`; runs as one task for the life of the service."""
+        while not self._stopping.is_set():
+            try:
+                while await self.remove_some() == BATCH:
+                    pass
+            except DatabaseUnavailable as error:
+                logger.warning("expired idempotency keys stay for now: %s", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), PAUSE_SECONDS)
+
+    async def stop(self, task: "asyncio.Task[None]", deadline: float) -> None:
+        """End `task`, which runs this, at the latest after `deadline` seconds."""
+        self._stopping.set()
+        await end(task, deadline)
+
+    async def remove_some(self) -> int:
+        """Remove the oldest expired keys and return how many.
+
+        Raises:
+            DatabaseUnavailable: they stay.
+        """
+        table = self._table
+        expired = table.c.created_at <= datetime.now(UTC) - LIFETIME
+        oldest = select(table.c.id).where(expired).order_by(table.c.created_at).limit(BATCH)
+
+        async def remove(transaction: Transaction) -> int:
+            ids = list((await transaction.execute(oldest)).scalars())
+            if ids:  # one of them may have been taken anew meanwhile
+                await transaction.execute(delete(table).where(table.c.id.in_(ids), expired))
+            return len(ids)
+
+        return await self._database.run_in_transaction(remove)
