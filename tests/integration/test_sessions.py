@@ -313,6 +313,15 @@ async def test_another_password_ends_the_other_sessions(person: Tab, other: Tab)
     assert len(await events(other, "user.password_changed")) == 1
 
 
+async def test_a_change_of_password_whose_answer_was_lost_can_be_asked_for_again(person: Tab) -> None:
+    body = {"current_password": PASSWORD, "new_password": "quite another password"}
+    headers = {"Authorization": f"Bearer {person.token}", "Idempotency-Key": secrets.token_hex(8)}
+    for _ in range(2):
+        assert (await person.http.patch("/api/me/password", json=body, headers=headers)).status_code == 204
+    assert (await person.sign_in("quite another password")).status_code == 200
+    assert len(await events(person, "user.password_changed")) == 1
+
+
 async def test_another_password_needs_the_present_one_and_the_policy(person: Tab, other: Tab) -> None:
     wrong = {"current_password": "not it at all", "new_password": "quite another password"}
     answer = await person.call("PATCH", "/api/me/password", json=wrong)

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from tidings.http.bearer import CurrentUser
+from tidings.http.idempotency import CallersIdempotencyKey
 from tidings.http.pages import CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import documented
 from tidings.http.state import from_state
@@ -33,18 +34,19 @@ async def me(caller: CurrentUser, accounts: Annotated[Accounts, from_state("acco
     "/api/me/password",
     status_code=204,
     summary="Change my password",
-    responses=documented(400, 403, 404, 413, 415, 429),
+    responses=documented(400, 403, 404, 409, 413, 415, 429),
 )
 async def change_password(
     change: PasswordChange,
     caller: CurrentUser,
     client: Caller,
+    key: CallersIdempotencyKey,
     profile: ProfilePart,
     policy: Annotated[PasswordSettings, from_state("password_policy")],
 ) -> None:
     """Take another password; every other session ends."""
     new = allowed(change.new_password, caller.username, policy, "new_password")
-    await profile.change_password(caller, change.current_password.get_secret_value(), new, client.address)
+    await profile.change_password(caller, change.current_password.get_secret_value(), new, client.address, key)
 
 
 @router.delete(

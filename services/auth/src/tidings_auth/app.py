@@ -115,7 +115,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
                 health=parts.health,
                 issuer=issuer,
                 password_policy=settings.password,
-                profile=Profile(database, outbox, authentication, passwords, ending, telemetry.tracer),
+                profile=Profile(database, idempotency, outbox, authentication, passwords, ending, telemetry.tracer),
                 sessions=Sessions(
                     lifetime=settings.session.lifetime,
                     idle=settings.session.idle,

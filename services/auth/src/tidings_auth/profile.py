@@ -8,11 +8,13 @@ from sqlalchemy import delete, update
 
 from tidings.database.transactions import Database, Transaction
 from tidings.events import UserDeleted, UserPasswordChanged
+from tidings.idempotency.key import IdempotencyKey
+from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.principal import Principal
 from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry import names
-from tidings_auth.accounts import NoSuchAccount, locked, next_sequence
+from tidings_auth.accounts import Account, NoSuchAccount, locked, next_sequence
 from tidings_auth.administration import keep_an_admin
 from tidings_auth.authentication import Authenticated, Authentication, WrongCredentials
 from tidings_auth.ending import Ending
@@ -29,6 +31,7 @@ class Profile:
 
     Args:
         database: of the auth service.
+        idempotency: changes a password once for its key.
         outbox: takes the events.
         authentication: verifies the password.
         passwords: hashes the new one.
@@ -39,6 +42,7 @@ class Profile:
     def __init__(
         self,
         database: Database,
+        idempotency: Idempotency,
         outbox: Outbox,
         authentication: Authentication,
         passwords: Passwords,
@@ -46,26 +50,39 @@ class Profile:
         tracer: Tracer,
     ) -> None:
         self._database = database
+        self._idempotency = idempotency
         self._outbox = outbox
         self._authentication = authentication
         self._passwords = passwords
         self._ending = ending
         self._tracer = tracer
 
-    async def change_password(self, caller: Principal, current: str, new: str, address: str) -> None:
+    async def change_password(
+        self, caller: Principal, current: str, new: str, address: str, key: IdempotencyKey | None = None
+    ) -> None:
         """Take another password, and end every session but the one that asks.
+
+        Args:
+            caller: whose, and the session that goes on.
+            current: the present password.
+            new: one that the policy allows.
+            address: the client's.
+            key: to ask again with the key of an earlier time changes nothing and is no error.
 
         Raises:
             TooManyAttempts: it was wrong too often.
             WrongPassword: `current` is not the present one.
             NoSuchAccount: it is gone.
+            IdempotencyKeyInUse, IdempotencyKeyReused: nothing has changed.
             HashingBusy, RedisUnavailable, DatabaseUnavailable: nothing is known to have changed.
         """
         with self._tracer.start_as_current_span(names.SPAN_CHANGE_PASSWORD):
+            if await self._idempotency.first_result(key, Account):
+                return  # and `current` is the present one no more
             encoded = (await self._authenticated(caller, current, address)).encoded
             hashed = await self._passwords.hash(new)
 
-            async def write(transaction: Transaction) -> None:
+            async def write(transaction: Transaction) -> Account:
                 account = await locked(transaction, caller.user_id)
                 mine = users.c.id == caller.user_id
                 unchanged = mine & (users.c.password_hash == encoded)
@@ -77,8 +94,9 @@ class Profile:
                 await self._outbox.record(transaction, changed, await next_sequence(transaction, account.id))
                 others = sessions.c.id != caller.session_id
                 await self._ending.end(transaction, account, "password_changed", others)
+                return account
 
-            await self._database.run_in_transaction(write)
+            await self._idempotency.run(key, write, Account)
 
     async def delete(self, caller: Principal, password: str, address: str) -> None:
         """Delete the account and end every session of it; its name is free again.
