@@ -13,8 +13,9 @@ from tidings.database.migrations import require_head
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database
 from tidings.events.redaction import redact_text
-from tidings.http.bearer import RemoteKeys, TokenVerifier
+from tidings.http.bearer import TokenVerifier
 from tidings.http.health import Check, Health
+from tidings.http.remote_keys import RemoteKeys
 from tidings.http.settings import ActivitySettings, TokenSettings
 from tidings.idempotency.expiry import Expiry
 from tidings.idempotency.once import Idempotency
@@ -31,6 +32,7 @@ from tidings.telemetry.setup import Telemetry
 
 logger = logging.getLogger(__name__)
 
+KEYS_DEADLINE = 1.0
 LANE_DEADLINE = 1.5
 RELAY_DEADLINE = 2.0
 REVOCATIONS_DEADLINE = 1.0
@@ -101,6 +103,7 @@ class Parts:
         self._stack.push_async_callback(client.aclose)
         keys = RemoteKeys(settings.jwks_url, client)
         self.health.checks["keys"] = Check(keys.check, "TIDINGS_TOKENS_JWKS_URL")
+        self.background("keys", keys.run, keys.stop, KEYS_DEADLINE)
         return TokenVerifier(keys, settings.issuer, settings.audience, self.revocations(redis))
 
     def background(self, what: str, run: Loop, stop: Stop, deadline: float) -> None:

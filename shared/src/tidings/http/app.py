@@ -10,12 +10,13 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from starlette.middleware import Middleware
 
 from tidings.http import health, problems
-from tidings.http.bearer import KeysUnavailable, NotAuthenticated, authenticate
+from tidings.http.bearer import NotAuthenticated, authenticate
 from tidings.http.docs import Document, docs_router
 from tidings.http.event_docs import event_docs_router
 from tidings.http.middleware import MANAGEMENT, Activity, BodyLimit, Identity, SecurityHeaders, UnexpectedErrors
 from tidings.http.pages import BadCursor
 from tidings.http.problems import UNAVAILABLE, Errors, Problem, ProblemDetails, documented
+from tidings.http.remote_keys import KeysUnavailable
 from tidings.telemetry.setup import Telemetry
 
 MAX_BODY = 64 * 1024

@@ -1,60 +1,67 @@
-"""Bearer tokens: who is calling, by an access token that this service verifies itself (RFC 9068, RFC 8725)."""
+"""Bearer tokens: who is calling, by an access token that this service verifies itself (RFC 9068, RFC 8725).
 
-import asyncio
-import contextlib
-import logging
+docs/security.md lists which tokens are accepted, and why no others.
+"""
+
 import time
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Literal, Protocol
 from uuid import UUID
 
-import httpx
-import jwt
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from jwt.algorithms import OKPAlgorithm
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tidings.http import compact
 from tidings.principal import Principal, Role
 
-logger = logging.getLogger(__name__)
-
-ALGORITHM = "EdDSA"
-MEDIA_TYPE = "at+jwt"
 MAX_TOKEN_LENGTH = 4096
+MAX_LIFETIME = 3600
+"""Seconds that an access token can be good for."""
 CLOCK_SKEW = 5
 """Seconds by which the clocks of two hosts may differ."""
-REFETCH_SECONDS = 30.0
-RETRY_SECONDS = 1.0
-"""How long a failed first fetch is remembered."""
-FETCH_TIMEOUT = 2.0
 
 
 class NotAuthenticated(Exception):
     """The caller sent no token, or one that is not believed; the message says which, and nothing of the token."""
 
 
-class KeysUnavailable(Exception):
-    """Auth's keys could not be fetched, so no token can be checked."""
+class Header(BaseModel):
+    """What an access token may say before it is believed: these members and no others."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    alg: Literal["EdDSA"]
+    typ: Annotated[str, Field(pattern="(?i)^(application/)?at[+]jwt$")]
+    kid: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+Id = Annotated[str, Field(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Seconds = Annotated[int, Field(ge=0, lt=2**40)]
 
 
 class Claims(BaseModel):
-    """The claims of an access token; each is required and of its exact type."""
+    """The claims of an access token, each of its exact type; all but `nbf` are required."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    sub: Annotated[str, Field(max_length=36)]
-    sid: Annotated[str, Field(max_length=36)]
+    iss: str
+    aud: str
+    sub: Id
+    sid: Id
     name: Annotated[str, Field(min_length=1, max_length=64)]
     role: Role
-    exp: Annotated[int, Field(ge=0, lt=2**40)]
-    iat: Annotated[int, Field(ge=0, lt=2**40)]
-    jti: Annotated[str, Field(max_length=64)]
+    exp: Seconds
+    iat: Seconds
+    nbf: Seconds = 0
+    jti: Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Keys(Protocol):
     """Where verification keys come from."""
 
-    async def find(self, kid: str) -> Any:
+    async def find(self, kid: str) -> Ed25519PublicKey | None:
         """Return the public key named `kid`, or `None`; raise `KeysUnavailable` when that cannot be known."""
 
 
@@ -64,68 +71,6 @@ class EndedSessions(Protocol):
     def is_ended(self, session_id: UUID) -> bool:
         """Whether no token of this session is to be believed any more; answers at once."""
         ...
-
-
-class RemoteKeys:
-    """Auth's published keys (RFC 7517), cached; an unknown `kid` asks again at most once in 30 seconds.
-
-    Args:
-        url: of the key set.
-        client: makes the call.
-    """
-
-    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
-        self._url = url
-        self._client = client
-        self._keys: dict[str, Any] = {}
-        self._asked = -REFETCH_SECONDS
-        self._failed = False
-        self._lock = asyncio.Lock()
-
-    async def find(self, kid: str) -> Any:
-        if kid not in self._keys:
-            async with self._lock:
-                await self._refresh_unless(kid in self._keys)
-        return self._keys.get(kid)
-
-    async def check(self) -> None:
-        """Raise when no key is known."""
-        async with self._lock:
-            await self._refresh_unless(bool(self._keys))
-
-    async def _refresh_unless(self, known: bool) -> None:
-        """Fetch the keys, but not more often than callers may make us; without any key, say so at once meanwhile."""
-        wait = REFETCH_SECONDS if self._keys else RETRY_SECONDS
-        if known or time.monotonic() - self._asked < wait:
-            if not known and self._failed:
-                raise KeysUnavailable(f"no keys from {self._url}")
-            return
-        self._asked = time.monotonic()
-        self._failed = True
-        try:
-            answer = await self._client.get(self._url, timeout=FETCH_TIMEOUT)
-            answer.raise_for_status()
-            self._keys = parse_key_set(answer.json()) or self._keys
-        except (httpx.HTTPError, ValueError) as error:
-            raise KeysUnavailable(f"no keys from {self._url}: {error or type(error).__name__}") from error
-        if not self._keys:
-            raise KeysUnavailable(f"no keys from {self._url}: it names none that can be used")
-        self._failed = False
-
-
-def parse_key_set(document: Any) -> dict[str, Any]:
-    """Return the Ed25519 public keys of a JWK set by their `kid`; whatever else is in it is passed over."""
-    entries = document.get("keys") if isinstance(document, dict) else None
-    keys: dict[str, Any] = {}
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict) and isinstance(entry.get("kid"), str) and _is_public_ed25519(entry):
-            with contextlib.suppress(jwt.PyJWTError, ValueError, TypeError):
-                keys[entry["kid"]] = OKPAlgorithm.from_jwk(entry)
-    return keys
-
-
-def _is_public_ed25519(entry: dict[str, Any]) -> bool:
-    return entry.get("kty") == "OKP" and entry.get("crv") == "Ed25519" and "d" not in entry
 
 
 class TokenVerifier:
@@ -157,41 +102,41 @@ class TokenVerifier:
         key = await self._keys.find(_key_id(token))
         if key is None:
             raise NotAuthenticated("The access token is signed by an unknown key.")
-        principal = self._decoded(token, key)
+        claims = _signed_claims(token, key)
+        self._require_for_us_and_now(claims)
+        principal = Principal(UUID(claims.sub), claims.name, claims.role, UUID(claims.sid))
         if self._ended.is_ended(principal.session_id):
             raise NotAuthenticated("The session has ended; sign in again.")
         return principal
 
-    def _decoded(self, token: str, key: Any) -> Principal:
-        try:
-            payload = jwt.decode(
-                token,
-                key,
-                algorithms=[ALGORITHM],
-                audience=self._audience,
-                issuer=self._issuer,
-                leeway=CLOCK_SKEW,
-                options={"require": ["iss", "aud", "sub", "exp", "iat", "jti"], "strict_aud": True},
-            )
-            claims = Claims.model_validate(payload)
-            return Principal(UUID(claims.sub), claims.name, claims.role, UUID(claims.sid))
-        except jwt.ExpiredSignatureError:
-            raise NotAuthenticated("The access token has expired.") from None
-        except (jwt.PyJWTError, ValidationError, ValueError, TypeError, OverflowError, RecursionError):
-            raise NotAuthenticated("The access token is not valid.") from None
+    def _require_for_us_and_now(self, claims: Claims) -> None:
+        if (claims.iss, claims.aud) != (self._issuer, self._audience):
+            raise NotAuthenticated("The access token is for somebody else.")
+        now = time.time()
+        if claims.exp + CLOCK_SKEW <= now:
+            raise NotAuthenticated("The access token has expired.")
+        if max(claims.iat, claims.nbf) - CLOCK_SKEW > now or claims.exp - claims.iat > MAX_LIFETIME:
+            raise NotAuthenticated("The access token is not valid.")
 
 
 def _key_id(token: str) -> str:
     try:
-        header = jwt.get_unverified_header(token)
-    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        header, _, _ = compact.parts(token)
+        return Header.model_validate(compact.parsed(compact.decoded(header))).kid
+    except ValidationError:
+        raise NotAuthenticated("The token is no access token of this service.") from None
+    except ValueError:
         raise NotAuthenticated("The access token is malformed.") from None
-    typ, kid = header.get("typ"), header.get("kid")
-    if header.get("alg") != ALGORITHM or not isinstance(typ, str) or typ.lower() != MEDIA_TYPE:
-        raise NotAuthenticated("The token is no access token of this service.")
-    if not isinstance(kid, str) or "crit" in header:
-        raise NotAuthenticated("The access token names no key.")
-    return kid
+
+
+def _signed_claims(token: str, key: Ed25519PublicKey) -> Claims:
+    """Return what is claimed; nothing of it is read before the signature is verified."""
+    header, payload, signature = compact.parts(token)
+    try:
+        key.verify(compact.decoded(signature), f"{header}.{payload}".encode())
+        return Claims.model_validate(compact.parsed(compact.decoded(payload)))
+    except (InvalidSignature, ValueError):  # a ValidationError is a ValueError
+        raise NotAuthenticated("The access token is not valid.") from None
 
 
 _scheme = HTTPBearer(

@@ -1,0 +1,47 @@
+"""Signed tokens in their compact form (RFC 7515), read so strictly that each has one spelling and one meaning.
+
+Parsers differ in what they forgive: padding, stray bits and characters in base64url, a name that is in an object twice,
+`NaN`. Whoever forgives lets two readers see two tokens in one text (RFC 8725 section 3.1 and 3.8).
+"""
+
+import base64
+import json
+from typing import Any
+
+_Pairs = list[tuple[str, Any]]
+
+
+def parts(token: str) -> tuple[str, str, str]:
+    """Return header, payload and signature, still encoded; raise `ValueError` unless there are just these three."""
+    header, payload, signature = token.split(".")
+    return header, payload, signature
+
+
+def decoded(part: str) -> bytes:
+    """Return what a part says; raise `ValueError` unless it is the canonical, unpadded base64url of it (RFC 4648)."""
+    raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != part:
+        raise ValueError("no canonical base64url")
+    return raw
+
+
+def parsed(document: bytes) -> Any:
+    """Return JSON in UTF-8 (RFC 8259) as it is; raise `ValueError` for whatever has no or more than one meaning."""
+    try:
+        return _JSON.decode(document.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _unique(pairs: _Pairs) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name is in an object twice")
+    return members
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
