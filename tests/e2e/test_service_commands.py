@@ -21,7 +21,7 @@ COMPLETE = {
     "TIDINGS_TOKENS_JWKS_URL": "http://127.0.0.1:9/.well-known/jwks.json",
     "TIDINGS_ACTIVITY_ADDRESS_KEY": "0123456789abcdef",
     "TIDINGS_REDIS_URL": "redis://127.0.0.1:9/0",
-    "TIDINGS_SIGNING_KEY_FILE": "{folder}/signing.pem",
+    "TIDINGS_SIGNING_KEYS_FILE": "{folder}/signing-keys.json",
     "TIDINGS_SIGNING_GENERATE": "true",
 }
 PACKAGES = ["tidings_auth", "tidings_messages", "tidings_log_consumer"]
@@ -78,10 +78,20 @@ def test_after_migrate_serve_is_ready_but_for_what_is_away(package: str, tmp_pat
     assert docs.status_code == 200
 
 
-def test_a_missing_signing_key_ends_the_start_with_its_name(tmp_path: Path) -> None:
+def test_a_missing_keys_file_ends_the_start_with_its_name_and_what_makes_it(tmp_path: Path) -> None:
     ended = command("tidings_auth", "serve", settings(tmp_path, TIDINGS_SIGNING_GENERATE="false"))
     assert ended.returncode == 2
-    assert "TIDINGS_SIGNING_KEY_FILE: there is no such file" in ended.stderr
+    assert ended.stderr.startswith("TIDINGS_SIGNING_KEYS_FILE: ")
+    assert "`python -m tidings_auth rotate-keys` makes one" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_keys_are_made_and_rotated_by_a_command_that_needs_no_other_setting(tmp_path: Path) -> None:
+    environment = {"TIDINGS_SIGNING_KEYS_FILE": str(tmp_path / "keys.json")}
+    made, again = (command("tidings_auth", "rotate-keys", environment) for _ in range(2))
+    assert (made.returncode, again.returncode) == (0, 0)
+    assert "made a key that signs at once, and the next one" in made.stdout
+    assert again.stdout.startswith("nothing to do")
 
 
 @pytest.mark.real

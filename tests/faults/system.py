@@ -122,7 +122,7 @@ def running_system(folder: Path, servers: Servers, without: Mapping[str, str], c
         "TIDINGS_REDIS_URL": servers.redis_url,
         "TIDINGS_KAFKA_BOOTSTRAP_SERVERS": servers.bootstrap,
         "TIDINGS_ACTIVITY_ADDRESS_KEY": kept_secret(folder / "secrets" / "address-key"),
-        "TIDINGS_SIGNING_KEY_FILE": str(folder / "secrets" / "signing.pem"),
+        "TIDINGS_SIGNING_KEYS_FILE": str(folder / "secrets" / "signing-keys.json"),
         "TIDINGS_SIGNING_GENERATE": "true",
         "TIDINGS_CONSUMER_GROUP": GROUP,
         "TIDINGS_TOPICS_REPLICATION": str(copies),

@@ -198,7 +198,7 @@ def _real_processes(folder: Path, servers: RealServers, environment: Mapping[str
         "TIDINGS_REDIS_URL": servers.redis.url,
         "TIDINGS_KAFKA_BOOTSTRAP_SERVERS": servers.kafka.bootstrap,
         "TIDINGS_ACTIVITY_ADDRESS_KEY": kept_secret(folder / "secrets" / "address-key"),
-        "TIDINGS_SIGNING_KEY_FILE": str(folder / "secrets" / "signing.pem"),
+        "TIDINGS_SIGNING_KEYS_FILE": str(folder / "secrets" / "signing-keys.json"),
         "TIDINGS_SIGNING_GENERATE": "true",
         "TIDINGS_TOKENS_JWKS_URL": f"http://127.0.0.1:{ports['auth']}/.well-known/jwks.json",
         "TIDINGS_CONSUMER_GROUP": f"tidings-log-{unique}",

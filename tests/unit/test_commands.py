@@ -120,12 +120,12 @@ def test_a_file_that_is_no_database_is_told_by_its_variable(database: Path, caps
     assert told.err == "TIDINGS_DATABASE_URL: the database cannot be migrated: file is not a database\n"
 
 
-def test_a_key_file_without_a_key_is_one_message_of_the_command(
+def test_a_keys_file_without_a_key_is_one_message_of_the_command(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "key").write_text("garbage")
-    monkeypatch.setenv("TIDINGS_SIGNING_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("TIDINGS_SIGNING_KEYS_FILE", str(tmp_path / "key"))
     assert main("tidings_auth", AuthSettings, create_auth, ["serve"]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("TIDINGS_SIGNING_KEY_FILE: ")
+    assert told.startswith("TIDINGS_SIGNING_KEYS_FILE: ")
     assert len(told.splitlines()) == 1

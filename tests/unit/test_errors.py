@@ -43,7 +43,7 @@ NEVER_IN_A_ROUTE = {
 
 
 def apps(folder: Path) -> dict[ModuleType, FastAPI]:
-    signing = {"key_file": folder / "key.pem", "generate": True}
+    signing = {"keys_file": folder / "keys.json", "generate": True}
     auth = load(AuthSettings, environment="development", signing=signing, **COMMON)
     return {
         tidings_auth: tidings_auth.app.create_app(auth),

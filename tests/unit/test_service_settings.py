@@ -20,10 +20,8 @@ TOKENS = {"TIDINGS_TOKENS_JWKS_URL": "http://auth:8000/.well-known/jwks.json"}
 
 
 @pytest.fixture
-def key_file(tmp_path: Path) -> str:
-    path = tmp_path / "key.pem"
-    path.write_text("only its being there is looked at here")
-    return str(path)
+def keys_file(tmp_path: Path) -> str:
+    return str(tmp_path / "not looked at here.json")
 
 
 def given(monkeypatch: pytest.MonkeyPatch, *parts: dict[str, str], **more: str) -> None:
@@ -42,7 +40,7 @@ def lines_of(kind: type[ServiceSettings]) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "needed"),
     [
-        (AuthSettings, {*COMMON, "TIDINGS_SIGNING_KEY_FILE"}),
+        (AuthSettings, {*COMMON, "TIDINGS_SIGNING_KEYS_FILE"}),
         (MessagesSettings, {*COMMON, *TOKENS}),
         (LogSettings, {*COMMON, *TOKENS}),
     ],
@@ -64,8 +62,8 @@ def test_a_service_that_reads_tokens_starts_with_what_must_be_given(
     assert "s3cret" not in repr(settings)
 
 
-def test_auth_starts_with_what_must_be_given(monkeypatch: pytest.MonkeyPatch, key_file: str) -> None:
-    given(monkeypatch, COMMON, TIDINGS_SIGNING_KEY_FILE=key_file)
+def test_auth_starts_with_what_must_be_given(monkeypatch: pytest.MonkeyPatch, keys_file: str) -> None:
+    given(monkeypatch, COMMON, TIDINGS_SIGNING_KEYS_FILE=keys_file)
     settings = load(AuthSettings)
     assert (settings.password.min_length, settings.signing.lifetime_seconds) == (8, 300)
     assert settings.signing.generate is False
@@ -73,9 +71,9 @@ def test_auth_starts_with_what_must_be_given(monkeypatch: pytest.MonkeyPatch, ke
 
 
 def test_the_issuer_and_audience_that_auth_says_are_those_that_others_believe(
-    monkeypatch: pytest.MonkeyPatch, key_file: str
+    monkeypatch: pytest.MonkeyPatch, keys_file: str
 ) -> None:
-    given(monkeypatch, COMMON, TOKENS, TIDINGS_SIGNING_KEY_FILE=key_file)
+    given(monkeypatch, COMMON, TOKENS, TIDINGS_SIGNING_KEYS_FILE=keys_file)
     said, believed = load(AuthSettings).signing, load(MessagesSettings).tokens
     assert (said.issuer, said.audience) == (believed.issuer, believed.audience)
 
@@ -130,8 +128,8 @@ def test_the_two_kinds_of_database_are_taken(monkeypatch: pytest.MonkeyPatch, va
     assert load(MessagesSettings).database.url.get_secret_value() == value
 
 
-def test_a_wrong_redis_url_is_explained_and_not_shown(monkeypatch: pytest.MonkeyPatch, key_file: str) -> None:
-    given(monkeypatch, COMMON, TIDINGS_REDIS_URL="http://:s3cret@redis", TIDINGS_SIGNING_KEY_FILE=key_file)
+def test_a_wrong_redis_url_is_explained_and_not_shown(monkeypatch: pytest.MonkeyPatch, keys_file: str) -> None:
+    given(monkeypatch, COMMON, TIDINGS_REDIS_URL="http://:s3cret@redis", TIDINGS_SIGNING_KEYS_FILE=keys_file)
     (line,) = lines_of(AuthSettings)
     assert line.startswith("TIDINGS_REDIS_URL: ")
     assert "redis://" in line
@@ -171,18 +169,11 @@ def test_a_number_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch, name: s
     assert line.startswith(f"{name}: ")
 
 
-def test_a_key_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    given(monkeypatch, COMMON, TIDINGS_SIGNING_KEY_FILE=str(tmp_path / "none.pem"))
-    (line,) = lines_of(AuthSettings)
-    assert line.startswith("TIDINGS_SIGNING_KEY_FILE: ")
-    assert "no such file" in line
-
-
-def test_a_key_file_may_be_made_in_development_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_keys_file_may_be_made_in_development_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given(
         monkeypatch,
         COMMON,
-        TIDINGS_SIGNING_KEY_FILE=str(tmp_path / "none.pem"),
+        TIDINGS_SIGNING_KEYS_FILE=str(tmp_path / "none.json"),
         TIDINGS_SIGNING_GENERATE="true",
         TIDINGS_ENVIRONMENT="development",
     )
@@ -192,9 +183,12 @@ def test_a_key_file_may_be_made_in_development_only(monkeypatch: pytest.MonkeyPa
     assert "TIDINGS_SIGNING_GENERATE is for TIDINGS_ENVIRONMENT=development only" in line
 
 
-@pytest.mark.parametrize(("name", "value"), [("PASSWORD_MIN_LENGTH", "7"), ("SIGNING_LIFETIME_SECONDS", "3601")])
-def test_weakening_auth_is_refused(monkeypatch: pytest.MonkeyPatch, key_file: str, name: str, value: str) -> None:
-    given(monkeypatch, COMMON, {f"TIDINGS_{name}": value}, TIDINGS_SIGNING_KEY_FILE=key_file)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PASSWORD_MIN_LENGTH", "7"), ("SIGNING_LIFETIME_SECONDS", "3601"), ("SIGNING_ROTATE_DAYS", "0")],
+)
+def test_weakening_auth_is_refused(monkeypatch: pytest.MonkeyPatch, keys_file: str, name: str, value: str) -> None:
+    given(monkeypatch, COMMON, {f"TIDINGS_{name}": value}, TIDINGS_SIGNING_KEYS_FILE=keys_file)
     (line,) = lines_of(AuthSettings)
     assert line.startswith(f"TIDINGS_{name}: ")
 
@@ -215,11 +209,11 @@ def test_a_variable_that_is_none_of_ours_is_named_in_full(monkeypatch: pytest.Mo
 
 
 def test_variables_that_kubernetes_makes_for_a_service_of_our_name_are_named(
-    monkeypatch: pytest.MonkeyPatch, key_file: str
+    monkeypatch: pytest.MonkeyPatch, keys_file: str
 ) -> None:
     """They are no settings; the chart sets `enableServiceLinks: false`, and without it the message says why."""
     injected = {"TIDINGS_REDIS_PORT": "tcp://10.0.0.1:6379", "TIDINGS_REDIS_SERVICE_HOST": "10.0.0.1"}
-    given(monkeypatch, COMMON, injected, TIDINGS_SIGNING_KEY_FILE=key_file)
+    given(monkeypatch, COMMON, injected, TIDINGS_SIGNING_KEYS_FILE=keys_file)
     assert {line.split(":")[0] for line in lines_of(AuthSettings)} == set(injected)
 
 
@@ -238,5 +232,5 @@ def test_a_group_given_as_one_variable_is_named_and_not_shown(
 def test_a_rule_over_several_variables_is_told_without_a_name_that_is_no_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    given(monkeypatch, COMMON, TIDINGS_SIGNING_KEY_FILE=str(tmp_path / "k"), TIDINGS_SIGNING_GENERATE="true")
+    given(monkeypatch, COMMON, TIDINGS_SIGNING_KEYS_FILE=str(tmp_path / "k"), TIDINGS_SIGNING_GENERATE="true")
     assert lines_of(AuthSettings) == ["TIDINGS_SIGNING_GENERATE is for TIDINGS_ENVIRONMENT=development only"]

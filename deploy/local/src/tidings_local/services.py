@@ -55,7 +55,7 @@ def build_services(backends: Backends, secrets: Path, url: str) -> Services:
         "http": {"public_url": "/"},
     }
     tokens = {"jwks_url": f"{url}/.well-known/jwks.json"}
-    signing = {"key_file": secrets / "signing-key.pem", "generate": True}
+    signing = {"keys_file": secrets / "signing-keys.json", "generate": True}
     logs = load(LogSettings, database={"url": backends.database("logs")}, tokens=tokens, **common)
     messages = load(MessagesSettings, database={"url": backends.database("messages")}, tokens=tokens, **common)
     auth = load(

@@ -16,13 +16,14 @@ from tidings.kafka.activity import ActivityLane
 from tidings.outbox.record import Outbox
 from tidings.redis.client import connect
 from tidings.telemetry.setup import Telemetry
-from tidings_auth import account_routes, admin_routes, routes
+from tidings_auth import account_routes, admin_routes, key_file, routes
 from tidings_auth.accounts import Accounts, NoSuchAccount, UsernameTaken
 from tidings_auth.admin_routes import NotAdmin
 from tidings_auth.administration import Administration, LastAdmin
 from tidings_auth.authentication import Authentication, WrongCredentials
 from tidings_auth.cookies import CrossSite, RefreshCookie
 from tidings_auth.ending import Announcer, Ending
+from tidings_auth.key_file import SigningKeys
 from tidings_auth.passwords import HashingBusy, Passwords
 from tidings_auth.profile import Profile, WrongPassword
 from tidings_auth.rotation import RotatedTooOften, Rotation, TokenReused, UnknownToken
@@ -35,6 +36,7 @@ from tidings_auth.tokens import TokenIssuer
 
 SERVICE = "tidings-auth"
 PACKAGE = "tidings_auth"
+KEYS_DEADLINE = 1.0
 
 BEARER = {"WWW-Authenticate": "Bearer"}
 SESSION_OVER = Problem(401, "session-over", "The session has ended; sign in again.", BEARER)
@@ -83,7 +85,8 @@ class State(TypedDict):
 def create_app(settings: AuthSettings) -> FastAPI:
     """Return the auth service."""
     telemetry = Telemetry(SERVICE, settings.otlp_endpoint)
-    issuer = TokenIssuer(settings.signing)
+    keys = SigningKeys(settings.signing)
+    issuer = TokenIssuer(settings.signing, keys)
     address_key = settings.activity.address_key.get_secret_value()
 
     @asynccontextmanager
@@ -91,6 +94,8 @@ def create_app(settings: AuthSettings) -> FastAPI:
         async with AsyncExitStack() as stack:
             parts = Parts(stack, telemetry)
             database = parts.database(settings.database, PACKAGE)
+            parts.health.checks["signing keys"] = Check(keys.check, key_file.VARIABLE, only_to_start=True)
+            parts.background("signing keys", keys.run, keys.stop, KEYS_DEADLINE)
             redis = connect(settings.redis)
             stack.push_async_callback(redis.aclose)
             parts.health.checks["redis"] = Check(redis.ping, "TIDINGS_REDIS_URL", only_to_start=True)

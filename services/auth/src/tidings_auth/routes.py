@@ -8,6 +8,7 @@ from fastapi.security import APIKeyCookie
 from tidings.http.bearer import CallerIfGiven, NotAuthenticated
 from tidings.http.idempotency import AnybodysIdempotencyKey
 from tidings.http.problems import documented
+from tidings.http.remote_keys import KEYS_MAX_AGE
 from tidings.http.state import from_state
 from tidings_auth.accounts import Accounts
 from tidings_auth.clients import Caller
@@ -18,8 +19,6 @@ from tidings_auth.schemas import AccessToken, Credentials, KeySet, NewAccount, S
 from tidings_auth.sessions import Sessions, SignedIn
 from tidings_auth.settings import PasswordSettings
 from tidings_auth.tokens import TokenIssuer
-
-KEYS_MAX_AGE = 300
 
 router = APIRouter(tags=["accounts"])
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from tidings.commands import ServiceSettings
 from tidings.database.settings import DatabaseSettings
@@ -11,26 +11,36 @@ from tidings.http.settings import ActivitySettings, HttpSettings
 from tidings.kafka.settings import KafkaSettings
 from tidings.redis.revocations import LONGEST_LIFETIME
 from tidings.redis.settings import RedisSettings
-from tidings.settings import Group, group
+from tidings.settings import Group, Settings, group
+
+SPREAD_SECONDS = 600
+"""Within this time every replica has seen a new keys file; Kubernetes takes up to two minutes to show it a Secret."""
 
 
 class SigningSettings(Group):
     """What access tokens are signed with, and what they say."""
 
-    generate: bool = Field(default=False, description="make the key file on first start; development only")
-    key_file: Path = Field(description="PEM file with the Ed25519 private key (PKCS 8) that signs access tokens")
+    keys_file: Path = Field(
+        description="JWK set with the private Ed25519 keys that sign access tokens; made by rotate-keys"
+    )
+    generate: bool = Field(default=False, description="make the keys file on first start; development only")
+    rotate_days: int = Field(default=90, ge=1, le=3650, description="age at which rotate-keys replaces the current key")
     issuer: str = Field(default="https://tidings.local", description="the `iss` of access tokens")
     audience: str = Field(default="tidings", description="the `aud` of access tokens")
     lifetime_seconds: int = Field(
         default=300, ge=30, le=LONGEST_LIFETIME, description="how long an access token is good"
     )
 
-    @field_validator("key_file")
-    @classmethod
-    def _exists(cls, path: Path, info: ValidationInfo) -> Path:
-        if not path.is_file() and not info.data.get("generate"):
-            raise ValueError("there is no such file")
-        return path
+    @property
+    def keep_seconds(self) -> int:
+        """How long a superseded key is still published: until its last token has expired, wherever it was signed."""
+        return self.lifetime_seconds + SPREAD_SECONDS
+
+
+class KeysSettings(Settings):
+    """What `rotate-keys` is told."""
+
+    signing: SigningSettings = group()
 
 
 class SessionSettings(Group):

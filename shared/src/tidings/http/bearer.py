@@ -15,10 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tidings.http import compact
 from tidings.principal import Principal, Role
+from tidings.redis.revocations import LONGEST_LIFETIME
 
 MAX_TOKEN_LENGTH = 4096
-MAX_LIFETIME = 3600
-"""Seconds that an access token can be good for."""
 CLOCK_SKEW = 5
 """Seconds by which the clocks of two hosts may differ."""
 
@@ -115,7 +114,7 @@ class TokenVerifier:
         now = time.time()
         if claims.exp + CLOCK_SKEW <= now:
             raise NotAuthenticated("The access token has expired.")
-        if max(claims.iat, claims.nbf) - CLOCK_SKEW > now or claims.exp - claims.iat > MAX_LIFETIME:
+        if max(claims.iat, claims.nbf) - CLOCK_SKEW > now or claims.exp - claims.iat > LONGEST_LIFETIME:
             raise NotAuthenticated("The access token is not valid.")
 
 
