@@ -61,6 +61,7 @@ async def test_a_token_is_believed_by_who_has_the_published_keys(tmp_path: Path)
     issuer = made_in(tmp_path)
     for kid, key in parse_key_set(issuer.key_set()).items():
         found = await issuer.find(kid)
+        assert found
         assert found.public_bytes_raw() == key.public_bytes_raw()
     verifier = TokenVerifier(issuer, "https://tidings.local", "tidings", EndedSessions())
     assert await verifier.verify(issuer.issue(MINA)) == MINA
