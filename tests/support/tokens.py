@@ -272,6 +272,8 @@ def _headers() -> dict[str, Callable[[Forge], str]]:
         "typ application/jwt": lambda f: f.headed(typ="application/jwt"),
         "typ with a parameter": lambda f: f.headed(typ="at+jwt; charset=utf-8"),
         "typ with a line break": lambda f: f.headed(typ="at+jwt\n"),
+        "typ ending alike": lambda f: f.headed(typ="not-at+jwt"),
+        "typ beginning alike": lambda f: f.headed(typ="at+jwt2"),
         "typ a number": lambda f: f.headed(typ=1),
         "typ a list": lambda f: f.headed(typ=["at+jwt"]),
         "kid missing": lambda f: f.headed(kid=GONE),

@@ -167,5 +167,6 @@ def test_what_a_crash_left_behind_is_no_hindrance_and_no_way_in(path: Path, tmp_
 
 
 def test_a_folder_that_cannot_be_written_is_named(path: Path) -> None:
+    (path.parent / ".keys.json.new").mkdir()  # root is stopped by no mode
     with pytest.raises(SettingsError, match=r"TIDINGS_SIGNING_KEYS_FILE: .*cannot be written"):
-        key_file.write(path / "no folder", new_keyring(now()))
+        opened(path, generate=True)

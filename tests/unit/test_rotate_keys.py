@@ -177,6 +177,15 @@ def test_a_refusal_is_one_line_and_an_exit_code(
     assert path.read_text() == ring.document()
 
 
+def test_an_output_that_cannot_be_written_is_one_line(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--output", str(tmp_path / "none" / "keys.json")) == 1
+    assert capsys.readouterr().err == (
+        f"{tmp_path}/none/keys.json cannot be written (No such file or directory); --output writes elsewhere\n"
+    )
+
+
 def test_the_help_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("--help")

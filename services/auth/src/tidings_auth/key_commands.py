@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from tidings.commands import Command
+from tidings.commands import Command, CommandFailed
 from tidings_auth import key_file
 from tidings_auth.key_rotation import Rotation, described, first_ring, rotated
 from tidings_auth.settings import KeysSettings, SigningSettings
@@ -37,7 +37,12 @@ def add_rotate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def rotate_keys(arguments: argparse.Namespace, settings: KeysSettings) -> str:
-    """Rotate the signing keys by schedule and return what was done."""
+    """Rotate the signing keys by schedule and return what was done.
+
+    Raises:
+        SettingsError: the file is there and cannot be read.
+        CommandFailed: the next key is too young, or the keys cannot be written.
+    """
     signing, now = settings.signing, int(time.time())
     with key_file.kept_from_others(signing.keys_file):
         rotation = _rotation(signing, now, force=arguments.force)
@@ -49,7 +54,7 @@ def rotate_keys(arguments: argparse.Namespace, settings: KeysSettings) -> str:
             print(told, file=sys.stderr)
             return rotation.ring.document().rstrip()
         if rotation.done or arguments.output:
-            key_file.write(target, rotation.ring)
+            _write(target, rotation)
             told += f"\nwritten to {target}"
         return told
 
@@ -59,6 +64,13 @@ def _rotation(signing: SigningSettings, now: int, *, force: bool) -> Rotation:
         return first_ring(now)
     ring, _ = key_file.read(signing.keys_file)
     return rotated(ring, signing, now, force=force)
+
+
+def _write(target: Path, rotation: Rotation) -> None:
+    try:
+        key_file.write(target, rotation.ring)
+    except OSError as error:
+        raise CommandFailed(f"{target} cannot be written ({error.strerror}); --output writes elsewhere") from None
 
 
 def _told(rotation: Rotation, signing: SigningSettings, now: int, *, dry_run: bool) -> list[str]:

@@ -40,9 +40,7 @@ class SigningKeys:
     def __init__(self, settings: SigningSettings) -> None:
         self._path = settings.keys_file
         if settings.generate:
-            with kept_from_others(self._path):
-                if not self._path.exists():
-                    write(self._path, new_keyring(int(time.time())))
+            _make(self._path)
         self.ring, self._seen = read(self._path)
         self._problem: str | None = None
         self._stopping = asyncio.Event()
@@ -109,22 +107,18 @@ def write(path: Path, ring: Keyring) -> None:
     """Replace the file by one that only this user may read; at every moment it is the old one or the new one.
 
     Raises:
-        SettingsError: its folder cannot be written.
+        OSError: its folder cannot be written.
     """
     path = path.resolve()
     unfinished = path.with_name(f".{path.name}.new")
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            unfinished.unlink()
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(ring.document())
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-        with _opened(path.parent) as folder:
-            os.fsync(folder)
-    except OSError as error:
-        raise _refused(path, f"it cannot be written: {error.strerror}") from None
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(ring.document())
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    with _opened(path.parent) as folder:
+        os.fsync(folder)
 
 
 @contextmanager
@@ -141,6 +135,15 @@ def kept_from_others(path: Path) -> Iterator[None]:
             raise _refused(path, error.strerror or str(error)) from None
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield
+
+
+def _make(path: Path) -> None:
+    with kept_from_others(path):
+        if not path.exists():
+            try:
+                write(path, new_keyring(int(time.time())))
+            except OSError as error:
+                raise _refused(path, f"it cannot be written: {error.strerror}") from None
 
 
 @contextmanager
