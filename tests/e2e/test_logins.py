@@ -89,7 +89,7 @@ def test_while_logins_flood_a_service_it_refuses_what_is_too_much_and_answers_ev
     counted = Counter(answer.status for answer in answers)
     assert set(counted) == {401, 429, 503}, counted
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status != 401)
-    assert len(others) >= 5
+    assert len(others) >= 3
     assert max(others) < PATIENCE
     assert most - before < MEMORY_GROWTH, f"{before} grew to {most}"
     person.sign_in()

@@ -23,6 +23,7 @@ from tidings.database.engine import create_engine
 from tidings.database.settings import DatabaseSettings
 from tidings_auth.passwords import QUEUE, WORKERS
 from tidings_auth.tables import users
+from tidings_auth.throttle import HOLD_SECONDS
 from tidings_local.backends import Backends
 
 PASSWORD = "a password that nobody else has"
@@ -79,6 +80,7 @@ async def test_who_guesses_waits_longer_and_longer_while_the_person_signs_in_fro
     problem = refused.json()
     assert (problem["type"], problem["title"]) == ("urn:tidings:problem:too-many-attempts", "Too Many Requests")
     assert "try again in 1 s" in problem["detail"]
+    assert refused.elapsed.total_seconds() >= HOLD_SECONDS, "it is held back"
     assert refused.headers["retry-after"] == "1"
     assert refused.headers["ratelimit"] == '"account-and-address";r=0;t=1'
     assert refused.headers["ratelimit-policy"] == (
