@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import emit, ingest, outage, relay, visible
+from benchmarks import emit, ingest, logins, outage, relay, visible
 from benchmarks.measure import Line
 from benchmarks.setting import Setting
 from benchmarks.table import raw, table
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "ingest": ingest.lines,
     "visible": visible.lines,
     "outage": outage.lines,
+    "logins": logins.lines,
 }
 ROUNDS = 5
 

@@ -32,6 +32,7 @@ class Board:
         self._posts = f"{system.processes['messages'].url}/api/messages"
         self._log = f"{system.processes['logs'].url}/api/logs"
         self._http = http
+        self.auth = system.processes["auth"].url
 
     async def post(self) -> str:
         """Post, and return the trace id."""
@@ -39,6 +40,11 @@ class Board:
         assert answer.status_code == 201, answer.text
         trace_id: str = answer.json()["trace_id"]
         return trace_id
+
+    async def me(self) -> None:
+        """Ask auth who the caller is."""
+        answer = await self._http.get(f"{self.auth}/api/me")
+        assert answer.status_code == 200, answer.text
 
     async def is_visible(self, trace_id: str) -> bool:
         """Tell whether the post's event is in the log."""

@@ -51,7 +51,7 @@ def test_the_time_of_a_failed_login_does_not_tell_whether_there_is_such_an_accou
     def measure(pairs: int) -> float:
         for number in range(pairs):
             there = people[number % len(people)]
-            for exists in (True, False):
+            for exists in (True, False) if number % 2 else (False, True):
                 username = there if exists else f"{there[:-1]}-{number % len(people)}"
                 answer = log_in(url, next(ADDRESSES), {"username": username, "password": "a wrong guess"})
                 assert answer.status == 401, "each must be looked at"
@@ -89,7 +89,7 @@ def test_while_logins_flood_a_service_it_refuses_what_is_too_much_and_answers_ev
     counted = Counter(answer.status for answer in answers)
     assert set(counted) == {401, 429, 503}, counted
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status != 401)
-    assert len(others) >= 5
+    assert len(others) >= 3
     assert max(others) < PATIENCE
     assert most - before < MEMORY_GROWTH, f"{before} grew to {most}"
     person.sign_in()

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from tidings.database.engine import create_engine
 from tidings.database.settings import DatabaseSettings
 from tidings_auth.passwords import QUEUE, WORKERS
 from tidings_auth.tables import users
+from tidings_auth.throttle import HOLD_SECONDS
 from tidings_local.backends import Backends
 
 PASSWORD = "a password that nobody else has"
@@ -73,12 +75,13 @@ async def test_who_guesses_waits_longer_and_longer_while_the_person_signs_in_fro
     http: httpx.AsyncClient, elsewhere: httpx.AsyncClient
 ) -> None:
     username = await registered(http)
-    assert await guess(http, username, 6) == [401] * 5 + [429]
+    assert await guess(http, username, 5) == [401] * 5
     refused = await log_in(http, username)
     assert refused.status_code == 429, "also the right password has to wait"
     problem = refused.json()
     assert (problem["type"], problem["title"]) == ("urn:tidings:problem:too-many-attempts", "Too Many Requests")
     assert "try again in 1 s" in problem["detail"]
+    assert refused.elapsed.total_seconds() >= HOLD_SECONDS, "it is held back"
     assert refused.headers["retry-after"] == "1"
     assert refused.headers["ratelimit"] == '"account-and-address";r=0;t=1'
     assert refused.headers["ratelimit-policy"] == (
@@ -121,11 +124,11 @@ async def test_an_address_that_tries_many_accounts_waits_and_signing_in_does_not
 async def test_no_header_of_the_caller_changes_who_it_is(http: httpx.AsyncClient) -> None:
     username = await registered(http)
     statuses = []
-    for number in range(8):
+    for number in range(6):
         forged = f"203.0.113.{number}"
         headers = {"X-Forwarded-For": forged, "Forwarded": f"for={forged}", "X-Real-IP": forged, "Client-IP": forged}
         statuses += await guess(http, username, 1, headers=headers)
-    assert statuses == [401] * 5 + [429] * 3
+    assert statuses == [401] * 5 + [429]
 
 
 async def test_of_many_guesses_at_once_only_the_free_ones_are_looked_at(
@@ -141,14 +144,14 @@ async def test_of_many_guesses_at_once_only_the_free_ones_are_looked_at(
 
     monkeypatch.setattr(PasswordHasher, "verify", counted)
     answers = await asyncio.gather(*(log_in(http, username, f"guess number {number}") for number in range(64)))
-    assert len(looked_at) == 5
-    assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 59
+    assert 5 <= len(looked_at) <= 6, "on a slow machine one more, when the first second is over"
+    assert Counter(answer.status_code for answer in answers) == {401: len(looked_at), 429: 64 - len(looked_at)}
 
 
 async def test_an_account_that_there_is_not_is_throttled_as_one_that_there_is(instance: Instance) -> None:
     async def seen(username: str) -> list[Any]:
         async with from_address(instance.url, next(ADDRESSES)) as http:
-            answers = [await log_in(http, username, "a wrong guess") for _ in range(7)]
+            answers = [await log_in(http, username, "a wrong guess") for _ in range(6)]
         bodies = [{**answer.json(), "trace_id": ""} for answer in answers]
         return [(answer.status_code, set(answer.headers), body) for answer, body in zip(answers, bodies, strict=True)]
 

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from tidings.redis.client import connect
 from tidings.redis.errors import RedisUnavailable
 from tidings.redis.settings import RedisSettings
-from tidings_auth.throttle import BUCKETS, Throttle, TooManyAttempts, network
+from tidings_auth.throttle import BUCKETS, HOLD_AT_MOST, HOLD_SECONDS, Throttle, TooManyAttempts, network
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 KEY = "a key of the tests"
@@ -232,6 +232,18 @@ async def test_addresses_of_one_ipv6_network_are_one_client(throttle: Throttle) 
     waits = [await wait_of(throttle, "mina", f"2001:db8::{number}") for number in range(1, 7)]
     assert waits == [0] * 5 + [1]
     assert await wait_of(throttle, "mina", "2001:db8:0:1::1") == 0
+
+
+async def test_refusals_are_held_back_and_too_many_of_them_are_not(throttle: Throttle) -> None:
+    held = [asyncio.create_task(throttle.hold_back()) for _ in range(HOLD_AT_MOST)]
+    await asyncio.sleep(0)
+    await asyncio.wait_for(throttle.hold_back(), HOLD_SECONDS / 2)
+    assert not any(task.done() for task in held)
+    await asyncio.gather(*held)
+    again = asyncio.create_task(throttle.hold_back())
+    await asyncio.sleep(0)
+    assert not again.done()
+    await again
 
 
 def test_the_buckets_are_as_they_are_documented() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tidings.database.transactions import DatabaseUnavailable
 from tidings_auth.accounts import Account, Accounts
 from tidings_auth.passwords import HashingBusy, Passwords, Verdict
-from tidings_auth.throttle import Throttle
+from tidings_auth.throttle import Throttle, TooManyAttempts
 from tidings_auth.usernames import folded
 
 
@@ -56,6 +56,13 @@ class Authentication:
             WrongCredentials: unknown user or wrong password, in the same time.
             HashingBusy, RedisUnavailable, DatabaseUnavailable: it was not verified.
         """
+        try:
+            return await self._attempt(username, password, address)
+        except (TooManyAttempts, HashingBusy):
+            await self._throttle.hold_back()
+            raise
+
+    async def _attempt(self, username: str, password: str, address: str) -> Authenticated:
         attempt = await self._throttle.admit(folded(username), address)
         try:
             found = await self._accounts.credentials(username)

@@ -11,6 +11,7 @@ Redis sees keyed hashes only, and all keys of an account can be named without a 
     throttle:<account>:known    sorted set: the addresses that have signed in to the account, by when that is forgotten
 """
 
+import asyncio
 import hmac
 import ipaddress
 import logging
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 KNOWN_FOR = timedelta(days=30)
 SETTLE_SECONDS = 0.5
 """How long Redis may take to hear how an attempt ended; the person waits for it and is answered without it."""
+HOLD_SECONDS = 0.5
+HOLD_AT_MOST = 256
+"""Refusals that are held back at a time: each is an open connection."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class Throttle:
     def __init__(self, redis: Redis, address_key: str) -> None:
         self._redis = redis
         self._key = address_key.encode()
+        self._held_back = 0
         self._admit = redis.register_script(throttle_scripts.ADMIT)
         self._succeed = redis.register_script(throttle_scripts.SUCCEED)
         self._refund = redis.register_script(throttle_scripts.REFUND)
@@ -120,6 +125,16 @@ class Throttle:
             raise TooManyAttempts(-(-wait // 1000), BUCKETS[number - 1])
         known_for = int(KNOWN_FOR.total_seconds() * 1000)
         return Attempt(partial(self._succeed, names, [where, known_for]), partial(self._refund, buckets[:number]))
+
+    async def hold_back(self) -> None:
+        """Wait a moment before a refusal, so that who asks again at once does not take the service from others."""
+        if self._held_back >= HOLD_AT_MOST:
+            return
+        self._held_back += 1
+        try:
+            await asyncio.sleep(HOLD_SECONDS)
+        finally:
+            self._held_back -= 1
 
     async def forget(self, account_folded: str) -> None:
         """Remove everything that is kept of an account.
