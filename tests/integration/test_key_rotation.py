@@ -16,8 +16,8 @@ from support.tokens import now
 from tidings.http import remote_keys
 from tidings.principal import Principal
 from tidings_auth import key_file
+from tidings_auth.key_rotation import rotated
 from tidings_auth.keyring import Keyring
-from tidings_auth.rotation import rotated
 from tidings_auth.settings import SigningSettings
 from tidings_local.backends import Backends
 
