@@ -45,8 +45,13 @@ def inbox_key() -> None:
 def aggregate_lock() -> None:
     """An account's next number is taken without holding its row until the commit, so a later one may come first."""
     from tidings_auth import accounts, sessions
+    from tidings_auth.tables import users
 
     take = accounts.next_sequence
+
+    async def looked_at(transaction: Transaction, user_id: UUID) -> accounts.Account:
+        row = (await transaction.execute(select(users).where(users.c.id == user_id))).one()
+        return accounts.account_of(row)
 
     async def take_and_let_go(transaction: Transaction, user_id: UUID) -> int:
         async with transaction._connection.engine.begin() as another:
@@ -54,7 +59,9 @@ def aggregate_lock() -> None:
         await asyncio.sleep(LATE_SECONDS * (number % 2))
         return number
 
-    sessions.next_sequence = take_and_let_go  # type: ignore[attr-defined]  # the name under which it is used
+    # The names under which they are used.
+    sessions.locked = looked_at  # type: ignore[attr-defined]
+    sessions.next_sequence = take_and_let_go  # type: ignore[attr-defined]
 
 
 def commit_before_answer() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Scope
 
-from tidings.http.client_address import client_address, throttle_network
+from tidings.http.client_address import client_address
 from tidings.http.middleware import Identity
 from unit.fakes import client
 
@@ -130,20 +130,6 @@ def test_behind_a_socket_file_the_proxys_word_is_all_there_is() -> None:
 def test_whatever_a_client_puts_first_changes_nothing(forged: bytes) -> None:
     assert client_address(scope(forged, CLIENT), 1) == CLIENT
     assert client_address(scope(forged + b"," + CLIENT.encode()), 1) == CLIENT
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        (CLIENT, CLIENT),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::6", "2001:db8:1:3::/64"),
-        ("::1", "::/64"),
-    ],
-)
-def test_a_caller_is_an_ipv4_address_or_the_64_bits_of_an_ipv6_address(address: str, network: str) -> None:
-    assert throttle_network(address) == network
 
 
 async def test_each_request_carries_its_clients_address() -> None:

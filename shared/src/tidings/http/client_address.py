@@ -5,14 +5,12 @@ proxies added is the client's own to invent.
 """
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 Address = IPv4Address | IPv6Address
-IPV6_CUSTOMER = 64
-"""Bits of an IPv6 address that a caller does not choose freely."""
 
 
 def client_address(scope: Scope, trusted_hops: int) -> str | None:
@@ -29,16 +27,6 @@ def client_address(scope: Scope, trusted_hops: int) -> str | None:
     named = _parsed(_without_port(entries[-trusted_hops])) if len(entries) >= trusted_hops > 0 else None
     address = named or peer
     return str(address) if address else None
-
-
-def throttle_network(address: str) -> str:
-    """Return what counts as one caller: an IPv4 address whole, of an IPv6 address its /64 (`2001:db8::/64`).
-
-    Raises:
-        ValueError: it is no address.
-    """
-    parsed = ip_address(address)
-    return address if parsed.version == 4 else str(ip_network((parsed.packed, IPV6_CUSTOMER), strict=False))
 
 
 def _forwarded(scope: Scope) -> Sequence[str]:
