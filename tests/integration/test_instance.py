@@ -235,7 +235,7 @@ async def test_a_text_that_is_no_message_is_refused_with_what_to_change(instance
 async def test_readiness_names_each_dependency(instance: Instance) -> None:
     found = (await instance.http.get("/health/ready")).json()
     assert {name: set(service["dependencies"]) for name, service in found.items()} == {
-        "auth": {"database", "redis", "kafka", "revocations"},
+        "auth": {"database", "redis", "kafka", "revocations", "signing keys"},
         "messages": {"database", "kafka", "keys", "revocations"},
         "logs": {"database", "kafka", "keys", "revocations"},
     }
