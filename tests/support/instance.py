@@ -78,10 +78,12 @@ async def running_instance(backends: Backends, folder: Path) -> AsyncIterator[In
         server = _Server(uvicorn.Config(gateway, log_config=None, access_log=False, proxy_headers=False))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         async with httpx.AsyncClient(base_url=url, timeout=15) as http:
-            await _until_ready(http, serving)
-            yield Instance(url, services, gateway, http)
-            server.should_exit = True
-            await serving
+            try:
+                await _until_ready(http, serving)
+                yield Instance(url, services, gateway, http)
+            finally:  # what fails in the block is told, not what it left open
+                server.should_exit = True
+                await serving
 
 
 async def _until_ready(http: httpx.AsyncClient, serving: "asyncio.Task[None]") -> None:
