@@ -56,6 +56,7 @@ class Announcer:
         self._told: set[UUID] = set()
         self._woken = asyncio.Event()
         self._purged = -PURGE_SECONDS
+        self._waiting = False
 
     def wake(self) -> None:
         """Have what is committed told at once."""
@@ -80,8 +81,12 @@ class Announcer:
                 await self._sweep()
                 await self._purge()
             except (DatabaseUnavailable, RedisUnavailable) as error:
-                logger.warning("ended sessions are not told of yet: %s", error)
+                if not self._waiting:
+                    logger.warning("ended sessions are not told of yet: %s", error)
+                self._waiting = True
                 await asyncio.sleep(SWEEP_SECONDS)
+            else:
+                self._waiting = False
 
     async def stop(self, task: "asyncio.Task[None]", deadline: float) -> None:
         """End `task`, which runs this."""
