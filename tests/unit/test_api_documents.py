@@ -62,6 +62,17 @@ def test_each_operation_says_what_it_does_who_may_call_it_and_what_each_paramete
             assert parameter.get("description") or parameter["schema"].get("examples"), (name, parameter["name"])
 
 
+def test_only_what_may_be_refused_is_documented_as_such(documents: dict[str, dict[str, Any]]) -> None:
+    found = dict(operations(documents["auth"]))
+    assert {name for name, it in found.items() if "422" not in it["responses"]} == {
+        "POST /api/refresh",
+        "POST /api/logout",
+        "GET /.well-known/jwks.json",
+        "GET /api/me",
+        "DELETE /api/sessions",
+    }
+
+
 def test_only_the_calls_that_anybody_may_make_need_no_security(documents: dict[str, dict[str, Any]]) -> None:
     by_security = {name: it["security"] for one in documents.values() for name, it in operations(one)}
     cookie: dict[str, list[str]] = {"refresh-cookie": []}

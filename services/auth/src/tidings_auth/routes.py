@@ -56,7 +56,7 @@ async def carried_by_cookie(
         Header(
             alias=CLIENT_HEADER,
             description="any value: that it is there tells that the call comes from no page of another site",
-            examples=["my-script/1.0"],
+            openapi_examples={"any": {"value": "my-script/1.0"}},
         ),
     ] = None,
 ) -> None:

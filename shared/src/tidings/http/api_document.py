@@ -107,8 +107,13 @@ def _problems_of_input(method: str, operation: Operation) -> Iterator[Problem]:
         yield TOO_LARGE
     if "requestBody" in operation:
         yield from (MALFORMED, NOT_JSON)
-    if "requestBody" in operation or "parameters" in operation:
+    if "requestBody" in operation or any(map(_is_limited, operation.get("parameters", []))):
         yield REFUSED
+
+
+def _is_limited(parameter: Mapping[str, Any]) -> bool:
+    """Tell whether there is anything that the parameter must not be; any text may be a text of any length."""
+    return {"type": "string"} not in parameter["schema"].get("anyOf", [])
 
 
 def _problems_raised(dependant: Dependant, errors: Errors) -> Iterator[Problem]:
