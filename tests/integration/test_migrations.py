@@ -59,3 +59,9 @@ async def test_a_database_that_is_ahead_is_accepted(engine: AsyncEngine) -> None
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     await require_head(engine, "tidings_messages")
+
+
+async def test_a_new_installation_has_no_account(engine: AsyncEngine) -> None:
+    await upgrade(engine, "tidings_auth")
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT COUNT(*) FROM users"))).scalar_one() == 0

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 from tidings.database.transactions import DatabaseUnavailable
 from tidings.http.app import MAX_BODY, create_service
 from tidings.http.pages import BadCursor
-from tidings.http.problems import Problem, _pointer, documented
+from tidings.http.problems import Problem, Varying, _pointer, raises
 from tidings.http.rate_limits import Policy, too_many
 from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry.setup import Telemetry
@@ -77,6 +77,7 @@ async def thing(number: int) -> int:
 
 
 @router.get("/raise/{what}")
+@raises(Taken, Broken, Exhausted)
 async def raise_it(what: str) -> None:
     raise {
         "taken": Taken(f"{what} is taken"),
@@ -111,7 +112,9 @@ APP = create_service(
     errors={
         Taken: Problem(409, "taken", "It is taken.", {"X-Hint": "other"}),
         Broken: Problem(503, "broken", "It is broken.", {"Retry-After": "7"}),
-        Exhausted: lambda error: too_many("exhausted", str(error), POLICIES, "a minute", error.seconds),
+        Exhausted: Varying(
+            lambda error: too_many("exhausted", str(error), POLICIES, "a minute", error.seconds), Exhausted(3)
+        ),
     },
 )
 
@@ -318,14 +321,6 @@ async def test_an_http_error_keeps_its_words_and_headers() -> None:
     assert answer.headers["x-pot"] == "tea"
 
 
-def test_documented_statuses_refer_to_the_problem_schema() -> None:
-    found = documented(404, 503)
-    assert [answer["description"] for answer in found.values()] == ["Not Found", "Service Unavailable"]
-    for answer in found.values():
-        schema = answer["content"]["application/problem+json"]["schema"]
-        assert schema == {"$ref": "#/components/schemas/ProblemDetails"}
-
-
 async def test_the_api_document_is_served_under_both_names_and_every_error_in_it_is_a_problem() -> None:
     document = (await ask("GET", "/openapi.json")).json()
     assert (await ask("GET", "/openapi/test.json")).json() == document
@@ -338,3 +333,26 @@ async def test_the_api_document_is_served_under_both_names_and_every_error_in_it
             errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
             assert set(errors) >= {"422", "500", "503"}
             assert all(list(answer["content"]) == ["application/problem+json"] for answer in errors.values())
+
+
+def examples_of(status: int, document: dict[str, Any], method: str, path: str) -> dict[str, Any]:
+    answer = document["paths"][path][method]["responses"][str(status)]
+    examples: dict[str, Any] = answer["content"]["application/problem+json"]["examples"]
+    return {name: example["value"] for name, example in examples.items()}
+
+
+async def test_what_a_route_raises_is_documented_from_the_table_with_its_headers() -> None:
+    document = (await ask("GET", "/openapi.json")).json()
+    assert examples_of(409, document, "get", "/raise/{what}")["taken"]["detail"] == "It is taken."
+    assert set(examples_of(503, document, "get", "/raise/{what}")) == {"broken", "unavailable"}
+    limited = document["paths"]["/raise/{what}"]["get"]["responses"]["429"]
+    assert limited["headers"]["Retry-After"]["example"] == "3"
+    assert set(limited["headers"]) == {"Retry-After", "RateLimit", "RateLimit-Policy"}
+
+
+async def test_an_operation_is_documented_with_what_its_input_may_be_refused_for() -> None:
+    document = (await ask("GET", "/openapi.json")).json()
+    posting, reading = (set(document["paths"]["/things"][method]["responses"]) for method in ("post", "get"))
+    assert posting == {"200", "400", "413", "415", "422", "500", "503"}
+    assert reading == {"200", "422", "500", "503"}
+    assert examples_of(422, document, "get", "/things")["validation"]["errors"][0]["pointer"] == "limit"

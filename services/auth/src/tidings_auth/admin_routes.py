@@ -3,16 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from tidings.http.bearer import CurrentUser
-from tidings.http.pages import CursorText, Limit, Page, id_after, page_of
-from tidings.http.problems import documented
+from tidings.http.pages import NEXT_PAGE, BadCursor, CursorText, Limit, Page, id_after, page_of
+from tidings.http.problems import raises
 from tidings.http.state import from_state
 from tidings.principal import Principal
-from tidings_auth.accounts import Account
-from tidings_auth.administration import Administration
-from tidings_auth.schemas import AccountChange, ManagedUser
+from tidings_auth.accounts import Account, NoSuchAccount
+from tidings_auth.administration import Administration, LastAdmin
+from tidings_auth.schemas import USER_ID, AccountChange, ManagedUser
 
 router = APIRouter(tags=["admin"])
 
@@ -21,6 +21,7 @@ class NotAdmin(Exception):
     """The caller's role does not allow this."""
 
 
+@raises(NotAdmin)
 async def admin(caller: CurrentUser) -> Principal:
     """Return the caller, who is an admin.
 
@@ -33,16 +34,19 @@ async def admin(caller: CurrentUser) -> Principal:
 
 
 Admin = Annotated[Principal, Depends(admin)]
+Username = Annotated[str | None, Query(description="only the account of this username", examples=["mina"])]
+UserId = Annotated[UUID, Path(examples=[USER_ID])]
 AdministrationPart = Annotated[Administration, from_state("administration")]
 
 
-@router.get("/api/users", summary="List accounts", responses=documented(400, 403))
+@router.get("/api/users", summary="List accounts", responses=NEXT_PAGE)
+@raises(BadCursor)
 async def list_users(
     request: Request,
     response: Response,
     _: Admin,
     administration: AdministrationPart,
-    username: str | None = None,
+    username: Username = None,
     limit: Limit = 20,
     cursor: CursorText = None,
 ) -> Page[ManagedUser]:
@@ -55,11 +59,11 @@ async def list_users(
 @router.patch(
     "/api/users/{user_id}",
     summary="Disable or enable an account, or change its role",
-    responses=documented(400, 403, 404, 409, 413, 415),
     response_model=ManagedUser,
 )
+@raises(NoSuchAccount, LastAdmin)
 async def change_user(
-    user_id: UUID, change: AccountChange, caller: Admin, administration: AdministrationPart
+    user_id: UserId, change: AccountChange, caller: Admin, administration: AdministrationPart
 ) -> Account:
     """Change an account; for admins. Its sessions end when it is disabled or its role changes."""
     return await administration.change(user_id, caller.user_id, disabled=change.disabled, role=change.role)

@@ -10,7 +10,7 @@ from tidings.composition import Parts
 from tidings.http.app import create_service
 from tidings.http.bearer import TokenVerifier
 from tidings.http.health import Check, Health
-from tidings.http.problems import Errors, Problem
+from tidings.http.problems import Errors, Problem, Varying
 from tidings.http.rate_limits import Policy, too_many
 from tidings.kafka.activity import ActivityLane
 from tidings.outbox.record import Outbox
@@ -59,7 +59,7 @@ ERRORS: Errors = {
     NotAdmin: Problem(403, "not-admin", "Only an admin may do this."),
     RotatedTooOften: Problem(429, "too-many-refreshes", "Refresh less often.", {"Retry-After": "30"}),
     TokenReused: SESSION_OVER,
-    TooManyAttempts: _too_many_attempts,
+    TooManyAttempts: Varying(_too_many_attempts, TooManyAttempts(2, BUCKETS[0])),
     UnknownToken: SESSION_OVER,
     UsernameTaken: Problem(409, "username-taken", "This username is taken; choose another."),
     WrongCredentials: Problem(401, "wrong-credentials", "The username or the password is wrong.", BEARER),

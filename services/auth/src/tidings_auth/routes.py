@@ -1,33 +1,66 @@
 """Routes that anybody may call: registering, and getting in and out."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response, Security
+from fastapi import APIRouter, Depends, Header, Request, Response, Security
 from fastapi.security import APIKeyCookie
 
 from tidings.http.bearer import CallerIfGiven, NotAuthenticated
 from tidings.http.idempotency import AnybodysIdempotencyKey
-from tidings.http.problems import documented
+from tidings.http.problems import raises
 from tidings.http.remote_keys import KEYS_MAX_AGE
 from tidings.http.state import from_state
-from tidings_auth.accounts import Accounts
+from tidings_auth.accounts import Accounts, UsernameTaken
+from tidings_auth.authentication import WrongCredentials
 from tidings_auth.clients import Caller
-from tidings_auth.cookies import CLIENT_HEADER, NAME, RefreshCookie
+from tidings_auth.cookies import CLIENT_HEADER, NAME, CrossSite, RefreshCookie
+from tidings_auth.passwords import HashingBusy
 from tidings_auth.policy import allowed
-from tidings_auth.rotation import UnknownToken
+from tidings_auth.rotation import RotatedTooOften, TokenReused, UnknownToken
 from tidings_auth.schemas import AccessToken, Credentials, KeySet, NewAccount, SignedOut, User
-from tidings_auth.sessions import Sessions, SignedIn
+from tidings_auth.sessions import AccountDisabled, Sessions, SignedIn
 from tidings_auth.settings import PasswordSettings
+from tidings_auth.throttle import TooManyAttempts
 from tidings_auth.tokens import TokenIssuer
 
 router = APIRouter(tags=["accounts"])
 
 _cookie = APIKeyCookie(
     name=f"__Secure-{NAME}",
-    scheme_name="refresh cookie",
+    scheme_name="refresh-cookie",
     description=f"Set by `POST /api/login`. A call that is made with it needs the header `{CLIENT_HEADER}` too.",
     auto_error=False,
 )
+
+
+def _set_cookie(description: str, value: str, max_age: int) -> dict[str, Any]:
+    example = f"__Secure-{NAME}={value}; HttpOnly; Max-Age={max_age}; Path=/api/refresh; SameSite=strict; Secure"
+    header = {"description": description, "schema": {"type": "string"}, "example": example}
+    return {"headers": {"Set-Cookie": header}}
+
+
+COOKIE_SET = _set_cookie(
+    "the refresh token, once for `/api/refresh` and once for `/api/logout`; without TLS, in development only, its "
+    f"name is `{NAME}` and it is not `Secure`",
+    "AZgNKx9qfESOArOp1cfmEA…",
+    2_592_000,
+)
+COOKIE_CLEARED = _set_cookie("has the client forget the refresh token", '""', 0)
+
+
+@raises(CrossSite)
+async def carried_by_cookie(
+    cookie: Annotated[str | None, Security(_cookie)],
+    client: Annotated[
+        str | None,
+        Header(
+            alias=CLIENT_HEADER,
+            description="any value: that it is there tells that the call comes from no page of another site",
+            openapi_examples={"any": {"value": "my-script/1.0"}},
+        ),
+    ] = None,
+) -> None:
+    """Document a call that a refresh cookie authorizes; `RefreshCookie` checks it."""
 
 
 CookiePart = Annotated[RefreshCookie, from_state("cookie")]
@@ -35,7 +68,8 @@ IssuerPart = Annotated[TokenIssuer, from_state("issuer")]
 SessionsPart = Annotated[Sessions, from_state("sessions")]
 
 
-@router.post("/api/register", status_code=201, summary="Make an account", responses=documented(400, 409, 413, 415))
+@router.post("/api/register", status_code=201, summary="Make an account")
+@raises(UsernameTaken, HashingBusy)
 async def register(
     new: NewAccount,
     key: AnybodysIdempotencyKey,
@@ -47,7 +81,8 @@ async def register(
     return User.model_validate(await accounts.register(new.username, password, key))
 
 
-@router.post("/api/login", summary="Sign in", responses=documented(400, 401, 403, 413, 415, 429))
+@router.post("/api/login", summary="Sign in", responses={200: COOKIE_SET})
+@raises(TooManyAttempts, WrongCredentials, AccountDisabled, HashingBusy)
 async def login(
     credentials: Credentials,
     response: Response,
@@ -67,9 +102,10 @@ async def login(
 @router.post(
     "/api/refresh",
     summary="Get the next access token",
-    responses=documented(401, 403, 429),
-    dependencies=[Security(_cookie)],
+    responses={200: COOKIE_SET},
+    dependencies=[Depends(carried_by_cookie)],
 )
+@raises(NotAuthenticated, UnknownToken, TokenReused, RotatedTooOften)
 async def refresh(
     request: Request,
     response: Response,
@@ -93,9 +129,13 @@ async def refresh(
     "/api/logout",
     status_code=204,
     summary="Sign out",
-    responses={200: {"model": SignedOut, "description": "the same, asked for as JSON"}, **documented(401, 403)},
-    dependencies=[Security(_cookie)],
+    responses={
+        200: {"model": SignedOut, "description": "the same, asked for as JSON", **COOKIE_CLEARED},
+        204: COOKIE_CLEARED,
+    },
+    dependencies=[Depends(carried_by_cookie)],
 )
+@raises(NotAuthenticated)
 async def logout(request: Request, caller: CallerIfGiven, sessions: SessionsPart, cookie: CookiePart) -> Response:
     """End this session now, everywhere: that of the refresh cookie, or of the access token.
 

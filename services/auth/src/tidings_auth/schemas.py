@@ -11,7 +11,6 @@ from tidings_auth import usernames
 
 USER_ID = "01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17"
 SESSION_ID = "01980d2b-1f6a-7c44-8e02-b3a9d5c7e610"
-MOMENT = "2026-01-02T03:04:05.678901Z"
 
 Username = Annotated[
     str,
@@ -75,7 +74,7 @@ class User(BaseModel):
     id: UUID = Field(examples=[USER_ID])
     username: str = Field(examples=["mina"])
     role: Role
-    created_at: Time = Field(examples=[MOMENT])
+    created_at: Time
 
 
 class ManagedUser(User):
@@ -92,9 +91,9 @@ class Session(BaseModel):
         description="the User-Agent that used it last", examples=["Mozilla/5.0 (X11; Linux x86_64) Firefox/152.0"]
     )
     address: str | None = Field(description="the address that used it last", examples=["192.0.2.7"])
-    created_at: Time = Field(examples=[MOMENT])
-    last_seen_at: Time = Field(description="when it was last refreshed", examples=[MOMENT])
-    expires_at: Time = Field(description="when it ends, however much it is used", examples=[MOMENT])
+    created_at: Time
+    last_seen_at: Time = Field(description="when it was last refreshed")
+    expires_at: Time = Field(description="when it ends, however much it is used")
     current: bool = Field(description="whether it is the one that asks", examples=[True])
 
 
@@ -117,4 +116,17 @@ class SignedOut(BaseModel):
 class KeySet(BaseModel):
     """Public keys that verify access tokens (RFC 7517)."""
 
-    keys: list[dict[str, str]]
+    keys: list[dict[str, str]] = Field(
+        examples=[
+            [
+                {
+                    "kty": "OKP",
+                    "crv": "Ed25519",
+                    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+                    "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+                    "use": "sig",
+                    "alg": "EdDSA",
+                }
+            ]
+        ]
+    )

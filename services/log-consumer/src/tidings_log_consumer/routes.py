@@ -5,8 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from tidings.http.bearer import CurrentUser
-from tidings.http.pages import BadCursor, CursorText, Limit, Page, decode_cursor, encode_cursor, link_next
-from tidings.http.problems import documented
+from tidings.http.pages import (
+    NEXT_PAGE,
+    BadCursor,
+    CursorText,
+    Limit,
+    Page,
+    decode_cursor,
+    encode_cursor,
+    link_next,
+)
+from tidings.http.problems import raises
 from tidings.http.state import from_state
 from tidings_log_consumer.reading import KEY_LENGTH, Filter, Position, Reading
 from tidings_log_consumer.schemas import Entry
@@ -14,7 +23,12 @@ from tidings_log_consumer.schemas import Entry
 router = APIRouter(prefix="/api/logs", tags=["log"])
 
 TraceId = Annotated[
-    str | None, Query(pattern="^[0-9a-f]{32}$", description="only what this request caused: its X-Trace-Id")
+    str | None,
+    Query(
+        pattern="^[0-9a-f]{32}$",
+        description="only what this request caused: its X-Trace-Id",
+        examples=["4bf92f3577b34da6a3ce929d0e0e4736"],
+    ),
 ]
 EventType = Annotated[
     str | None,
@@ -22,7 +36,8 @@ EventType = Annotated[
 ]
 
 
-@router.get("", summary="Read the log", responses=documented(400))
+@router.get("", summary="Read the log", responses=NEXT_PAGE)
+@raises(BadCursor)
 async def list_log(
     request: Request,
     response: Response,

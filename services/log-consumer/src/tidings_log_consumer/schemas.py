@@ -18,13 +18,13 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    event_id: UUID
+    event_id: UUID = Field(examples=["01980d2b-52d3-7a3c-9c1f-4d2a8b7e6f50"])
     type: str = Field(examples=["message.created"])
     service: str = Field(description="who made the event", examples=["tidings-messages"])
     occurred_at: Time = Field(description="when it happened")
     published_at: Time = Field(description="when Kafka got it, to the millisecond")
     stored_at: Time = Field(description="when the log stored it")
-    user_id: UUID | None
+    user_id: UUID | None = Field(examples=["01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17"])
     username: str | None = Field(examples=["mina"])
     method: str | None = Field(examples=["POST"])
     route: str | None = Field(examples=["/api/messages"])
@@ -32,6 +32,9 @@ class Entry(BaseModel):
     trace_id: str | None = Field(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])
     span_id: str | None = Field(description="the span that published it", examples=["00f067aa0ba902b7"])
     topic: str = Field(examples=["tidings.messages.v1"])
-    partition: int
-    offset: int
-    data: Annotated[dict[str, Any], BeforeValidator(_parsed)] = Field(description="what the event says")
+    partition: int = Field(examples=[2])
+    offset: int = Field(examples=[3])
+    data: Annotated[dict[str, Any], BeforeValidator(_parsed)] = Field(
+        description="what the event says",
+        examples=[{"message_id": "01980d2b-52d0-7f0e-b6a5-0e0b6f3f7a91", "author": "mina"}],
+    )

@@ -6,17 +6,24 @@ from fastapi import APIRouter, Request, Response
 
 from tidings.http.bearer import CurrentUser
 from tidings.http.idempotency import CallersIdempotencyKey
-from tidings.http.pages import CursorText, Limit, Page, id_after, page_of
-from tidings.http.problems import documented
+from tidings.http.pages import NEXT_PAGE, BadCursor, CursorText, Limit, Page, id_after, page_of
+from tidings.http.problems import raises
 from tidings.http.state import from_state
 from tidings_messages.posting import Posting
 from tidings_messages.reading import Reading
-from tidings_messages.schemas import Message, NewMessage, PostedMessage
+from tidings_messages.schemas import MESSAGE_ID, Message, NewMessage, PostedMessage
 
 router = APIRouter(prefix="/api/messages", tags=["messages"])
 
 
-@router.post("", status_code=201, summary="Post a message", responses=documented(400, 409, 413, 415))
+LOCATION = {
+    "description": "path of the message",
+    "schema": {"type": "string"},
+    "example": f"/api/messages/{MESSAGE_ID}",
+}
+
+
+@router.post("", status_code=201, summary="Post a message", responses={201: {"headers": {"Location": LOCATION}}})
 async def post_message(
     new: NewMessage,
     caller: CurrentUser,
@@ -30,7 +37,8 @@ async def post_message(
     return PostedMessage(**vars(posted.message), event_id=posted.event_id, trace_id=posted.trace_id)
 
 
-@router.get("", summary="List messages", responses=documented(400))
+@router.get("", summary="List messages", responses=NEXT_PAGE)
+@raises(BadCursor)
 async def list_messages(
     request: Request,
     response: Response,

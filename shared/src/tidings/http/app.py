@@ -5,17 +5,17 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.openapi.utils import get_openapi
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from starlette.middleware import Middleware
 
 from tidings.http import health, problems
+from tidings.http.api_document import api_document
 from tidings.http.bearer import NotAuthenticated, authenticate
 from tidings.http.docs import Document, docs_router
 from tidings.http.event_docs import event_docs_router
 from tidings.http.middleware import MANAGEMENT, Activity, BodyLimit, Identity, SecurityHeaders, UnexpectedErrors
 from tidings.http.pages import BadCursor
-from tidings.http.problems import UNAVAILABLE, Errors, Problem, ProblemDetails, documented
+from tidings.http.problems import UNAVAILABLE, Errors, Problem
 from tidings.http.remote_keys import KeysUnavailable
 from tidings.telemetry.setup import Telemetry
 
@@ -79,13 +79,14 @@ def create_service(
             Middleware(BodyLimit, max_bytes=max_body),
         ],
     )
-    problems.install(app, {**CALLER_ERRORS, **(errors or {})})
+    meanings = {**CALLER_ERRORS, **(errors or {})}
+    problems.install(app, meanings)
     for router in public_routers:
-        app.include_router(router, responses=documented(422, 500, 503))
+        app.include_router(router)
     for router in routers:
-        app.include_router(router, dependencies=[Depends(authenticate)], responses=documented(401, 422, 500, 503))
+        app.include_router(router, dependencies=[Depends(authenticate)])
     app.include_router(health.router)
-    _serve_documents(app, name)
+    _serve_documents(app, name, meanings)
     FastAPIInstrumentor.instrument_app(
         app,
         tracer_provider=telemetry.tracer_provider,
@@ -96,20 +97,13 @@ def create_service(
     return app
 
 
-def _serve_documents(app: FastAPI, name: str) -> None:
+def _serve_documents(app: FastAPI, name: str, errors: Errors) -> None:
     """Serve the API document also under the service's own name, and a docs page over it."""
     path = f"/openapi/{name}.json"
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schema = get_openapi(
-                title=app.title, version=app.version, summary=app.summary, routes=app.routes, servers=app.servers
-            )
-            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            details = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(details.pop("$defs"))
-            schemas["ProblemDetails"] = details
-            app.openapi_schema = schema
+            app.openapi_schema = api_document(app, errors)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

@@ -14,6 +14,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tidings.http import compact
+from tidings.http.problems import raises
+from tidings.http.remote_keys import KeysUnavailable
 from tidings.principal import Principal, Role
 from tidings.redis.revocations import LONGEST_LIFETIME
 
@@ -140,12 +142,13 @@ def _signed_claims(token: str, key: Ed25519PublicKey) -> Claims:
 
 _scheme = HTTPBearer(
     bearerFormat="JWT",
-    scheme_name="access token",
+    scheme_name="access-token",
     description="The `access_token` that `POST /api/login` answers.",
     auto_error=False,
 )
 
 
+@raises(NotAuthenticated, KeysUnavailable)
 async def authenticate(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
 ) -> Principal:
@@ -161,6 +164,7 @@ async def authenticate(
     return principal  # type: ignore[no-any-return]  # the state is untyped
 
 
+@raises(NotAuthenticated, KeysUnavailable)
 async def authenticate_if_given(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
 ) -> Principal | None:

@@ -10,7 +10,8 @@ from fastapi import Depends, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from tidings.http.bearer import CurrentUser
-from tidings.idempotency.key import IdempotencyKey
+from tidings.http.problems import raises
+from tidings.idempotency.key import IdempotencyKey, IdempotencyKeyInUse, IdempotencyKeyReused
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -34,12 +35,14 @@ KeyText = Annotated[
 ]
 
 
+@raises(IdempotencyKeyInUse, IdempotencyKeyReused)
 async def _key_of_caller(
     request: Request, response: Response, caller: CurrentUser, text: KeyText = None
 ) -> IdempotencyKey | None:
     return await _key(request, response, str(caller.user_id), text)
 
 
+@raises(IdempotencyKeyInUse, IdempotencyKeyReused)
 async def _key_of_anybody(request: Request, response: Response, text: KeyText = None) -> IdempotencyKey | None:
     return await _key(request, response, ANONYMOUS, text)
 

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Query, Request, Response
@@ -14,6 +14,20 @@ Limit = Annotated[int, Query(ge=1, le=100, description="how many items a page ha
 CursorText = Annotated[
     str | None, Query(max_length=512, description="`next_cursor` of the page before; none for the first page")
 ]
+
+
+NEXT_PAGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "Link": {
+                "description": "the next page (RFC 8288), unless this is the last one",
+                "schema": {"type": "string"},
+                "example": '</api/things?limit=20&cursor=AZrk3w>; rel="next"',
+            }
+        }
+    }
+}
+"""The `responses` of an operation that answers a page."""
 
 
 class BadCursor(Exception):

@@ -4,9 +4,9 @@ An error without transport is mapped to a `Problem` in one table for each servic
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -25,6 +25,8 @@ from tidings.telemetry.propagation import current_trace_id
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:tidings:problem:"
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -36,6 +38,16 @@ class Problem:
     detail: str
     """What happened and what to change."""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Varying:
+    """What errors of one type mean when it is not always the same, e.g. how long to wait."""
+
+    make: Callable[[Any], Problem]
+    """Makes the problem of an error."""
+    example: Exception
+    """One such error, for the API document."""
 
 
 class InvalidField(BaseModel):
@@ -62,10 +74,13 @@ class ProblemDetails(BaseModel):
 UNAVAILABLE = Problem(503, "unavailable", "A part of the service does not answer; try again.", {"Retry-After": "1"})
 UNEXPECTED = Problem(500, "unexpected", "Something went wrong here; the trace id tells the operators what.")
 
+MALFORMED = Problem(400, "malformed-json", "The body is not valid JSON.")
 TOO_LARGE = Problem(413, "content-too-large", "The body is larger than this path takes.")
+NOT_JSON = Problem(415, "unsupported-media-type", "Send the body as JSON with Content-Type: application/json.")
+REFUSED = Problem(422, "validation", "1 field was refused; see errors.")
 
-Errors = Mapping[type[Exception], Problem | Callable[[Any], Problem]]
-"""What each error type means: a problem, or what makes one of the error, e.g. of how long it says to wait."""
+Errors = Mapping[type[Exception], Problem | Varying]
+"""What each error type means to a client."""
 
 SHARED_ERRORS: Errors = {
     DatabaseUnavailable: UNAVAILABLE,
@@ -79,18 +94,24 @@ SHARED_ERRORS: Errors = {
 
 def respond(request: Request, problem: Problem, errors: Sequence[InvalidField] | None = None) -> JSONResponse:
     """Return the answer for `problem`."""
+    body = document(problem, quote(request.scope["path"]), current_trace_id(), errors)
+    return JSONResponse(body, problem.status, dict(problem.headers), media_type=MEDIA_TYPE)
+
+
+def document(
+    problem: Problem, instance: str, trace_id: str | None, errors: Sequence[InvalidField] | None = None
+) -> dict[str, Any]:
+    """Return the problem document (RFC 9457) of `problem` at the path `instance`."""
     details = ProblemDetails(
         type=TYPE_PREFIX + problem.name,
         title=title(problem.status),
         status=problem.status,
         detail=problem.detail,
-        instance=quote(request.scope["path"]),
-        trace_id=current_trace_id(),
+        instance=instance,
+        trace_id=trace_id,
         errors=list(errors) if errors else None,
     )
-    return JSONResponse(
-        details.model_dump(exclude_none=True), problem.status, dict(problem.headers), media_type=MEDIA_TYPE
-    )
+    return details.model_dump(exclude_none=True)
 
 
 def title(status: int) -> str:
@@ -106,15 +127,19 @@ def install(app: FastAPI, errors: Errors) -> None:
         app.add_exception_handler(kind, _mapped(problem))
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of an operation that answers these problem statuses."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    return {status: {"description": title(status), "content": content} for status in statuses}
+def raises(*errors: type[Exception]) -> Callable[[F], F]:
+    """Note on a route, or on what routes depend on, which errors it may raise; the API document shows their meaning."""
+
+    def note(function: F) -> F:
+        function.__dict__["raises"] = errors
+        return function
+
+    return note
 
 
-def _mapped(meaning: Problem | Callable[[Any], Problem]) -> Any:
+def _mapped(meaning: Problem | Varying) -> Any:
     async def handler(request: Request, error: Exception) -> JSONResponse:
-        problem = meaning if isinstance(meaning, Problem) else meaning(error)
+        problem = meaning if isinstance(meaning, Problem) else meaning.make(error)
         detail = str(error) if problem.status < 500 and str(error) else problem.detail
         return respond(request, Problem(problem.status, problem.name, detail, problem.headers))
 
@@ -150,15 +175,12 @@ async def _refused_input(request: Request, error: RequestValidationError) -> JSO
     """Name each refused field; never repeat what was sent, which may be a password."""
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
-        return respond(request, Problem(400, "malformed-json", "The body is not valid JSON."))
+        return respond(request, MALFORMED)
     if not _says_json(request) and any(item["loc"] == ("body",) for item in found):
-        return respond(
-            request,
-            Problem(415, "unsupported-media-type", "Send the body as JSON with Content-Type: application/json."),
-        )
+        return respond(request, NOT_JSON)
     fields = [InvalidField(pointer=_pointer(item["loc"]), detail=item["msg"]) for item in found]
     count = "1 field was refused" if len(fields) == 1 else f"{len(fields)} fields were refused"
-    return respond(request, Problem(422, "validation", f"{count}; see errors."), fields)
+    return respond(request, replace(REFUSED, detail=f"{count}; see errors."), fields)
 
 
 def _says_json(request: Request) -> bool:

@@ -1,0 +1,162 @@
+"""The API document: what FastAPI makes of the routes, with every refusal and an example of every body.
+
+A refusal is documented from the table that answers it: what any call may meet, what its input may be refused for, and
+what the route, or a dependency of it, says that it `raises`.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
+
+from tidings.http.problems import (
+    MALFORMED,
+    MEDIA_TYPE,
+    NOT_JSON,
+    REFUSED,
+    SHARED_ERRORS,
+    TOO_LARGE,
+    TYPE_PREFIX,
+    UNAVAILABLE,
+    UNEXPECTED,
+    Errors,
+    InvalidField,
+    Problem,
+    ProblemDetails,
+    Varying,
+    document,
+    title,
+)
+
+REFERENCE = "#/components/schemas/"
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+Operation = dict[str, Any]
+
+HEADERS = {
+    "Retry-After": "seconds after which to try again",
+    "RateLimit": "the quota that is used up, and the seconds until it allows something again",
+    "RateLimit-Policy": "every quota that holds for this call, and the seconds in which all of it comes back",
+    "WWW-Authenticate": "how to say who is calling",
+}
+"""What the headers of problems mean."""
+
+
+def api_document(app: FastAPI, errors: Errors) -> dict[str, Any]:
+    """Return the OpenAPI document of `app`, whose problems are those of the table `errors`."""
+    made = get_openapi(
+        title=app.title, version=app.version, summary=app.summary, routes=app.routes, servers=app.servers
+    )
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form of 422; ours is a problem
+        schemas.pop(unused, None)
+    details = ProblemDetails.model_json_schema(ref_template=REFERENCE + "{model}")
+    schemas.update(details.pop("$defs"), ProblemDetails=details)
+    for path, method, dependant in _documented_routes(app):
+        operation = made["paths"][path][method]
+        operation.setdefault("security", [])
+        operation["responses"].pop("422", None)
+        _show_bodies(operation, schemas)
+        problems = [*_problems_of_input(method, operation), *_problems_raised(dependant, {**SHARED_ERRORS, **errors})]
+        _show_problems(path, operation, [*problems, UNEXPECTED, UNAVAILABLE])
+    return made
+
+
+def example_of(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
+    """Return an example of what `schema` allows, put together from those of its parts.
+
+    Raises:
+        LookupError: a part has none.
+    """
+    for stated in ("examples", "enum"):
+        if stated in schema:
+            return schema[stated][0]
+    for stated in ("const", "default"):
+        if stated in schema:
+            return schema[stated]
+    if "$ref" in schema:
+        return example_of(schemas[schema["$ref"].removeprefix(REFERENCE)], schemas)
+    if "properties" in schema:
+        return {name: example_of(part, schemas) for name, part in schema["properties"].items()}
+    if "items" in schema:
+        return [example_of(schema["items"], schemas)]
+    raise LookupError(f"no example of {schema}")
+
+
+def _documented_routes(app: FastAPI) -> Iterator[tuple[str, str, Dependant]]:
+    for context in iter_route_contexts(app.routes):
+        if getattr(context, "include_in_schema", False):
+            for method in context.methods or ():
+                yield str(context.path_format), method.lower(), context.dependant
+
+
+def _show_bodies(operation: Operation, schemas: Mapping[str, Any]) -> None:
+    for holder in (operation.get("requestBody", {}), *operation["responses"].values()):
+        for body in holder.get("content", {}).values():
+            with contextlib.suppress(LookupError):
+                body.setdefault("example", example_of(body["schema"], schemas))
+
+
+def _problems_of_input(method: str, operation: Operation) -> Iterator[Problem]:
+    if method != "get":
+        yield TOO_LARGE
+    if "requestBody" in operation:
+        yield from (MALFORMED, NOT_JSON)
+    if "requestBody" in operation or any(map(_is_limited, operation.get("parameters", []))):
+        yield REFUSED
+
+
+def _is_limited(parameter: Mapping[str, Any]) -> bool:
+    """Tell whether there is anything that the parameter must not be; any text may be a text of any length."""
+    return {"type": "string"} not in parameter["schema"].get("anyOf", [])
+
+
+def _problems_raised(dependant: Dependant, errors: Errors) -> Iterator[Problem]:
+    for error in getattr(dependant.call, "raises", ()):
+        meaning = errors[error]
+        yield meaning.make(meaning.example) if isinstance(meaning, Varying) else meaning
+    for dependency in dependant.dependencies:
+        yield from _problems_raised(dependency, errors)
+
+
+def _show_problems(path: str, operation: Operation, problems: list[Problem]) -> None:
+    """Add an answer for each status, with the types that it may be, an example of each, and their headers."""
+    instance = path.format_map({it["name"]: _example_of_parameter(it) for it in operation.get("parameters", [])})
+    for status, group in groupby(sorted(problems, key=_status), key=_status):
+        found = {problem.name: problem for problem in group}
+        examples = {
+            name: {"value": document(problem, instance, TRACE_ID, _refused(problem, operation))}
+            for name, problem in found.items()
+        }
+        types = ", ".join(f"`{TYPE_PREFIX}{name}`" for name in found)
+        operation["responses"][str(status)] = {
+            "description": f"{title(status)}: {types}",
+            "headers": {
+                name: {"description": HEADERS.get(name, name), "schema": {"type": "string"}, "example": value}
+                for problem in found.values()
+                for name, value in problem.headers.items()
+            },
+            "content": {MEDIA_TYPE: {"schema": {"$ref": f"{REFERENCE}ProblemDetails"}, "examples": examples}},
+        }
+
+
+def _example_of_parameter(parameter: Mapping[str, Any]) -> Any:
+    return parameter["schema"].get("examples", [parameter["name"]])[0]
+
+
+def _status(problem: Problem) -> int:
+    return problem.status
+
+
+def _refused(problem: Problem, operation: Operation) -> list[InvalidField] | None:
+    if problem is not REFUSED:
+        return None
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+    if body:
+        return [InvalidField(pointer=f"/{next(iter(body))}", detail="Field required")]
+    return [InvalidField(pointer=it["name"], detail="Input is not valid") for it in operation.get("parameters", [])[:1]]
