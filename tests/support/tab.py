@@ -43,7 +43,9 @@ class Tab:
 
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Call with the access token."""
-        return await self.http.request(method, path, headers={"Authorization": f"Bearer {self.token}"}, **options)
+        return await self.http.request(
+            method, path, headers=OURS | {"Authorization": f"Bearer {self.token}"}, **options
+        )
 
     async def statuses(self) -> set[int]:
         """What each of the three services says to this tab's access token."""
