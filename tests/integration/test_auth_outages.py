@@ -184,18 +184,18 @@ async def flush(redis: Redis) -> None:
 async def announced(redis: Redis) -> set[UUID]:
     """The sessions that Redis says have ended."""
     async with client_of(redis) as client:
-        return {UUID(fields["sid"]) for _, fields in await client.xrange(STREAM)}
+        entries: Any = await client.xrange(STREAM)
+        return {UUID(fields["sid"]) for _, fields in entries}
 
 
 def in_and_out(tab: Tab) -> dict[str, Call]:
     """Every call that needs Redis, each with its harmless form."""
-    logout = {"headers": OURS}
     wrong = {"current_password": "not it at all", "new_password": "quite another password"}
     credentials = {"username": tab.username, "password": PASSWORD}
     return {
         "login": lambda: tab.http.post("/api/login", json=credentials),
         "refresh": tab.refresh,
-        "logout": lambda: tab.http.post("/api/logout", **logout),
+        "logout": lambda: tab.http.post("/api/logout", headers=OURS),
         "password": lambda: tab.call("PATCH", "/api/me/password", json=wrong),
         "delete": lambda: tab.call("DELETE", "/api/me", json={"password": "not it"}),
     }
