@@ -10,15 +10,12 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Row, func, select, update
 
-from support.instance import Instance, running_instance
+from support.instance import PASSWORD, Instance, running_instance
 from support.logins import from_address
+from support.tab import COOKIE, OURS, Tab, newcomer
 from tidings_auth import rotation
 from tidings_auth.tables import outbox, sessions, users
 from tidings_local.backends import Backends
-
-PASSWORD = "a password that nobody else has"
-OURS = {"X-Tidings-Client": "tests"}
-COOKIE = "tidings_refresh"
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,58 +27,11 @@ async def instance(shared_backends: Backends, tmp_path_factory: pytest.TempPathF
         yield running
 
 
-class Tab:
-    """A client with a cookie jar, as a browser's tab has one."""
-
-    def __init__(self, http: httpx.AsyncClient, username: str) -> None:
-        self.http = http
-        self.username = username
-        self.token = ""
-
-    async def sign_in(self, password: str = PASSWORD) -> httpx.Response:
-        answer = await self.http.post("/api/login", json={"username": self.username, "password": password})
-        self.token = answer.json().get("access_token", "")
-        return answer
-
-    async def refresh(self, cookie: str | None = None, **headers: str) -> httpx.Response:
-        """Refresh with the jar's cookie, or with `cookie`; the jar keeps what is answered."""
-        sent = OURS | headers | ({"Cookie": f"{COOKIE}={cookie}"} if cookie else {})
-        answer = await self.http.post("/api/refresh", headers=sent)
-        if answer.status_code == 200:
-            self.token = answer.json()["access_token"]
-        return answer
-
-    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return await self.http.request(method, path, headers={"Authorization": f"Bearer {self.token}"}, **options)
-
-    async def statuses(self) -> set[int]:
-        """What each of the three services says to this tab's access token."""
-        paths = ("/api/me", "/api/messages", "/api/logs")
-        return {(await self.call("GET", path)).status_code for path in paths}
-
-    async def refused(self, seconds: float = 5) -> bool:
-        """Whether all services refuse the token within so many seconds."""
-        end = asyncio.get_running_loop().time() + seconds
-        while await self.statuses() != {401}:
-            if asyncio.get_running_loop().time() > end:
-                return False
-            await asyncio.sleep(0.02)
-        return True
-
-    @property
-    def cookie(self) -> str:
-        return next(cookie.value or "" for cookie in self.http.cookies.jar if cookie.path == "/api/refresh")
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def person(instance: Instance) -> AsyncIterator[Tab]:
     """Somebody who registered and signed in."""
     async with httpx.AsyncClient(base_url=instance.url, timeout=15) as http:
-        tab = Tab(http, f"tester-{secrets.token_hex(4)}")
-        body = {"username": tab.username, "password": PASSWORD}
-        assert (await http.post("/api/register", json=body)).status_code == 201
-        assert (await tab.sign_in()).status_code == 200
-        yield tab
+        yield await newcomer(http)
 
 
 @pytest_asyncio.fixture(loop_scope="module")

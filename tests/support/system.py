@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -107,6 +107,12 @@ class System:
         with httpx.Client(base_url="http://tidings", transport=_ByPrefix(self), timeout=15) as client:
             yield client
 
+    @asynccontextmanager
+    async def browser(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Return another one with a cookie jar."""
+        async with httpx.AsyncClient(base_url="http://tidings", transport=_AsyncByPrefix(self), timeout=15) as client:
+            yield client
+
     def url_of(self, path: str) -> str:
         """Return the base URL of whichever process answers `path`."""
         name = owner(path)
@@ -138,13 +144,31 @@ class _ByPrefix(httpx.BaseTransport):
         self._transport = httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        base = httpx.URL(self._system.url_of(request.url.path))
-        request.url = request.url.copy_with(scheme=base.scheme, host=base.host, port=base.port)
-        request.headers["host"] = base.netloc.decode()
-        return self._transport.handle_request(request)
+        return self._transport.handle_request(_routed(self._system, request))
 
     def close(self) -> None:
         self._transport.close()
+
+
+class _AsyncByPrefix(httpx.AsyncBaseTransport):
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._transport = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(_routed(self._system, request))
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+def _routed(system: System, request: httpx.Request) -> httpx.Request:
+    """Return the request as the service gets it; the client goes on to see one origin, and so does its cookie jar."""
+    base = httpx.URL(system.url_of(request.url.path))
+    url = request.url.copy_with(scheme=base.scheme, host=base.host, port=base.port)
+    headers = request.headers.copy()
+    headers["host"] = base.netloc.decode()
+    return httpx.Request(request.method, url, headers=headers, stream=request.stream, extensions=request.extensions)
 
 
 @contextmanager
@@ -200,6 +224,7 @@ def _real_processes(folder: Path, servers: RealServers, environment: Mapping[str
         "TIDINGS_ACTIVITY_ADDRESS_KEY": kept_secret(folder / "secrets" / "address-key"),
         "TIDINGS_SIGNING_KEYS_FILE": str(folder / "secrets" / "signing-keys.json"),
         "TIDINGS_SIGNING_GENERATE": "true",
+        "TIDINGS_SESSION_INSECURE_COOKIE": "true",
         "TIDINGS_TOKENS_JWKS_URL": f"http://127.0.0.1:{ports['auth']}/.well-known/jwks.json",
         "TIDINGS_CONSUMER_GROUP": f"tidings-log-{unique}",
         **environment,

@@ -87,7 +87,7 @@ def main(
     parsers = parser.add_subparsers(required=True)
     parsers.add_parser("serve", help="answer HTTP and run the service's background tasks").set_defaults(command=None)
     for command in offered:
-        own = parsers.add_parser(command.name, help=command.help, description=command.help)
+        own = parsers.add_parser(command.name, help=command.help, description=command.help, allow_abbrev=False)
         own.set_defaults(command=command)
         command.add_arguments(own)
     arguments = parser.parse_args(argv)

@@ -20,7 +20,7 @@ from tidings.events import SessionEnded
 from tidings.kafka.loops import end
 from tidings.outbox.record import Outbox
 from tidings.redis.errors import RedisUnavailable
-from tidings.redis.revocations import Revocations, announce
+from tidings.redis.revocations import Revocations, announce, is_kept
 from tidings_auth.accounts import Account, next_sequence
 from tidings_auth.rotation import Rotation
 from tidings_auth.tables import sessions
@@ -94,7 +94,8 @@ class Announcer:
         await end(task, deadline)
 
     async def _sweep(self) -> None:
-        if self._connection != self._heard.connections:
+        lost = bool(self._told) and not await is_kept(self._redis)
+        if lost or self._connection != self._heard.connections:
             self._connection = self._heard.connections
             self._told.clear()
         ended = await self._ended()

@@ -24,7 +24,7 @@ from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.settings import Settings, group
 from tidings_auth import usernames
-from tidings_auth.accounts import Account, Accounts, NoSuchAccount, locked
+from tidings_auth.accounts import Account, Accounts, NoSuchAccount, UsernameTaken, locked
 from tidings_auth.administration import Administration, LastAdmin
 from tidings_auth.ending import Ending
 from tidings_auth.passwords import Passwords, check_policy
@@ -114,8 +114,14 @@ async def create_admin(management: Management, arguments: argparse.Namespace) ->
         if arguments.promote:
             raise
         password = _password(arguments.password_file, username, management.settings.password.min_length)
-        await management.accounts.register(username, password, role="admin")
-        return f"{username} is an admin now"
+        try:
+            await management.accounts.register(username, password, role="admin")
+            return f"{username} is an admin now"
+        except UsernameTaken:  # by the same job, run twice at the same time
+            account = await management.accounts.named(username)
+    if account.role == "admin" and account.disabled:
+        name = account.username
+        raise CommandFailed(f"{name} is an admin, and disabled; to let it sign in: enable {name}")
     if account.role == "admin":
         return f"{account.username} is an admin already; the password stays as it is"
     if not arguments.promote:
@@ -170,19 +176,26 @@ async def _listed(database: Database, account: Account) -> str:
     async def read(connection: AsyncConnection) -> list[str]:
         rows = await connection.execute(select(sessions).where(live).order_by(sessions.c.id.desc()))
         return [
-            f"{row.id}  signed in {row.created_at:%Y-%m-%d %H:%M}  last seen {row.last_seen_at:%Y-%m-%d %H:%M}  "
-            f"{row.address or '-'}  {row.device or '-'}"
+            f"{row.id}  signed in {row.created_at:%Y-%m-%d %H:%M}  last seen {row.last_seen_at:%Y-%m-%d %H:%M} UTC  "
+            f"{row.address or '-'}  {_harmless(row.device or '-')}"
             for row in rows
         ]
 
     return "\n".join(await database.read(read)) or f"{account.username} is signed in nowhere"
 
 
+def _harmless(text: str) -> str:
+    """Return what a stranger sent without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def _password(file: str | None, username: str, min_length: int) -> str:
     try:
         password = _asked() if file is None else _first_line(file)
         check_policy(password, username, min_length)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except UnicodeDecodeError:  # whose message has a part of it
+        raise CommandFailed("the password cannot be taken: it is not UTF-8") from None
+    except (OSError, ValueError) as error:
         raise CommandFailed(f"the password cannot be taken: {error}") from None
     return password
 
@@ -195,7 +208,10 @@ def _first_line(file: str) -> str:
 def _asked() -> str:
     if not sys.stdin.isatty():
         raise ValueError("there is nobody to ask; give --password-file")
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("Once more: ") != password:
+    try:
+        password, again = getpass.getpass("Password: "), getpass.getpass("Once more: ")
+    except EOFError:
+        raise ValueError("it was not given") from None
+    if again != password:
         raise ValueError("the two are not the same")
     return password

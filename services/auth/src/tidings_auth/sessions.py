@@ -141,7 +141,8 @@ class Sessions:
             except TokenReused:
                 await self._end_reused(account, token.session_id)
                 raise
-            await self._seen(token.session_id, client)
+            if not await self._seen(token.session_id, client):
+                raise UnknownToken("The session has ended; sign in again.")
             return SignedIn(_principal(account, token.session_id), newest, expires)
 
     async def log_out(self, session_id: UUID) -> None:
@@ -287,22 +288,25 @@ class Sessions:
 
         return await self._database.read(read)
 
-    async def _seen(self, session_id: UUID, client: Client) -> None:
-        """Note when and where the session was last used; a refresh does not fail for want of the note."""
+    async def _seen(self, session_id: UUID, client: Client) -> bool:
+        """Note when and where the session was last used, and tell whether it is still live.
+
+        A refresh does not fail for want of the note: the session was live a moment ago.
+        """
         seen = {
             "last_seen_at": datetime.now(UTC),
             "device": client.device[:DEVICE_LENGTH],
             "address": client.address,
         }
 
-        async def write(transaction: Transaction) -> None:
+        async def write(transaction: Transaction) -> bool:
             live = (sessions.c.id == session_id) & sessions.c.ended_at.is_(None)
-            await transaction.execute(update(sessions).where(live).values(seen))
+            return bool((await transaction.execute(update(sessions).where(live).values(seen))).rowcount)
 
         try:
-            await self._database.run_in_transaction(write)
+            return await self._database.run_in_transaction(write)
         except DatabaseUnavailable:
-            return
+            return True
 
     def _failed(self, account: Account | None, reason: str, client: Client) -> None:
         user_id = account.id if account else None

@@ -58,6 +58,16 @@ async def announce(redis: Redis, sessions: Iterable[tuple[UUID, float]]) -> None
         await pipeline.execute()
 
 
+async def is_kept(redis: Redis) -> bool:
+    """Tell whether Redis has any announcement at all; after it was emptied it has none.
+
+    Raises:
+        RedisUnavailable: not known.
+    """
+    async with answering():
+        return bool(await redis.exists(STREAM))
+
+
 class Revocations:
     """Knows which sessions have ended, as far as Redis has told.
 
