@@ -142,10 +142,10 @@ async def logout(request: Request, caller: CallerIfGiven, sessions: SessionsPart
     With `Accept: application/json` the answer is 200 and `{"status": "success"}`.
     """
     try:
-        token, carried = cookie.read(request), True
+        token = cookie.read(request)
         carried = token is not None
     except UnknownToken:
-        token, carried = None, True
+        token, carried = None, True  # it ends nothing, and is to be forgotten
     if caller is None and not carried:
         raise NotAuthenticated("There is no refresh cookie and no access token, so no session to end.")
     if caller is not None:  # first, for without Redis nobody can tell whose the cookie is
