@@ -14,7 +14,7 @@ SwaggerUIBundle({
   url: shown.url,
   dom_id: "#document",
   deepLinking: true,
-  persistAuthorization: true,
+  persistAuthorization: false, // a token in localStorage is every script's
   displayRequestDuration: true,
   tryItOutEnabled: true,
   presets: [SwaggerUIBundle.presets.apis],
