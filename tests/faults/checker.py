@@ -48,6 +48,8 @@ class Stored:
     type: str
     about: str
     """The id of the message or user."""
+    session: str = ""
+    """The id of the session, if it is of one."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def check(history: Iterable[Operation], evidence: Evidence) -> list[Violation]:
         *_in_database(history, evidence.rows),
         *_in_topic(evidence.rows, evidence.topic),
         *_in_store(evidence.topic, evidence.store),
+        *_sessions(history, evidence.rows, evidence.store),
         *_order(evidence.topic),
     ]
 
@@ -150,6 +153,38 @@ def _in_store(topic: Sequence[Published], store: Sequence[Stored]) -> Iterator[V
     for (type_, about), count in effects.items():
         if count > 1:
             yield Violation("duplicate", f"{type_} of {about} took effect {count} times in the store")
+
+
+def _sessions(history: Sequence[Operation], rows: Sequence[Row], store: Sequence[Stored]) -> Iterator[Violation]:
+    of: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry in store:
+        of[entry.type][entry.session] += 1
+    left = {one.subject for one in history if one.kind == "logout"}
+    begun: set[str | None] = set()
+    perhaps: Counter[str] = Counter()
+    for one in history:
+        ok = one.outcome is Outcome.OK
+        if one.kind == "login" and ok:
+            begun.add(one.made)
+            if not of["session.started"][one.made or ""]:
+                yield Violation("lost", f"login of {one.subject} began {one.made}, of which there is no event")
+        if one.kind == "login" and one.outcome is Outcome.UNKNOWN:
+            perhaps[one.subject] += 1
+        if one.kind == "logout" and ok and not of["session.ended"][one.subject]:
+            yield Violation("lost", f"{one.subject} was signed out, there is no event of its end")
+        if one.kind == "refresh" and one.status == 401 and one.subject not in left:
+            yield Violation("signed out", f"{one.subject} was refused a refresh, nobody had signed out")
+    names = {row.id: row.subject for row in rows}
+    perhaps.subtract(names[one.about] for one in store if one.type == "session.started" and one.session not in begun)
+    for name, count in perhaps.items():
+        if count < 0:
+            yield Violation("phantom", f"{-count} sessions of {name} began that nobody asked for")
+    for type_ in ("session.started", "session.ended"):
+        for session, count in of[type_].items():
+            if count > 1:
+                yield Violation("duplicate", f"{type_} of {session} is in the store {count} times")
+    for session in of["session.reuse_detected"]:
+        yield Violation("signed out", f"{session} was taken for stolen")
 
 
 def _order(topic: Sequence[Published]) -> Iterator[Violation]:

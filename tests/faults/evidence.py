@@ -92,11 +92,12 @@ def _store(system: FaultySystem) -> list[Stored]:
     columns = (entries.c.event_id, entries.c.type, entries.c.data)
     with system.database("logs").connect() as connection:
         rows = connection.execute(select(*columns).where(entries.c.topic.in_([AUTH, MESSAGES]))).all()
-    return [Stored(str(row.event_id), row.type, _about(json.loads(row.data))) for row in rows]
+    return [_stored(str(row.event_id), row.type, json.loads(row.data)) for row in rows]
 
 
-def _about(data: dict[str, Any]) -> str:
-    return str(data.get("message_id") or data["user_id"])
+def _stored(event_id: str, type_: str, data: dict[str, Any]) -> Stored:
+    about = str(data.get("message_id") or data["user_id"])
+    return Stored(event_id, type_, about, data.get("session_id", ""))
 
 
 def _topic(system: FaultySystem) -> list[Published]:

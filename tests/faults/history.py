@@ -29,15 +29,15 @@ class Operation:
     """One call."""
 
     kind: str
-    """`post`, `register` or `login`."""
+    """`post`, `register`, `login`, `refresh`, `logout`, or `refusal`: of a token whose session has ended."""
     subject: str
-    """What tells its effect from all others: the text of a message, the name of a user."""
+    """What tells its effect from all others: the text of a message, the name of a user, the id of a session."""
     invoked: float = field(default_factory=time.monotonic)
     ended: float = 0.0
     outcome: Outcome = Outcome.UNKNOWN
     status: int | None = None
     made: str | None = None
-    """The id of what it made, as the answer says."""
+    """The id of the message, user or session that it made, as the answer says."""
 
 
 class History:

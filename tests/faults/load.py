@@ -9,22 +9,27 @@ from itertools import count
 from uuid import uuid4
 
 import httpx
+import jwt
 
 from faults.checker import FACTS
 from faults.history import History, Operation, Outcome, answered
 from faults.system import FaultySystem
 
 PASSWORD = "a password that nobody else has"
+OURS = {"X-Tidings-Client": "tests"}
 TIMEOUT = 5.0
 TOO_LONG = "x" * 10_000
 WRONG_SHARE = 0.1
 """How many calls are such that a service must refuse them."""
 WRITERS, POST_SECONDS = 4, 0.06
 NEWCOMER_SECONDS, SIGN_IN_SECONDS = 0.4, 0.3
+VISITORS, VISIT_SECONDS, LEAVING_SHARE = 2, 0.3, 0.2
+REFUSED_SECONDS = 5.0
+"""Within this time after a logout every service has to refuse the access token."""
 
 
 class Load:
-    """A few people at work: some post, one registers others, two sign in to an account at the same time.
+    """A few people at work: some post, one registers others, two sign in to one account, some come and go.
 
     Args:
         system: takes the calls; each goes to a replica by chance.
@@ -42,6 +47,7 @@ class Load:
             *((_Person.post, POST_SECONDS, name) for name in writers),
             (_Person.bring_another, NEWCOMER_SECONDS, f"host-{seed}"),
             *((_Person.sign_in, SIGN_IN_SECONDS, writers[0]) for _ in range(2)),
+            *((_Person.visit, VISIT_SECONDS, f"visitor-{seed}-{number}") for number in range(VISITORS)),
         ]
         self._threads = []
         for number, (act, pause, name) in enumerate(roles):
@@ -124,10 +130,42 @@ class _Person:
 
     def sign_in(self) -> None:
         """Take a new access token."""
-        body = {"username": self.name, "password": PASSWORD}
-        operation = self._call("login", self.name, "auth", "/api/login", body)
-        if operation.outcome is Outcome.OK:
-            self._token = operation.made or ""
+        self._call("login", self.name, "auth", "/api/login", {"username": self.name, "password": PASSWORD})
+
+    def visit(self) -> None:
+        """Go on with the session by its refresh cookie, or leave; then come again."""
+        if not self._token:
+            self.sign_in()
+            return
+        session = _session_of(self._token)
+        if self.chance.random() > LEAVING_SHARE:
+            operation = self._call("refresh", session, "auth", "/api/refresh", {}, OURS)
+        else:
+            operation = self._call("logout", session, "auth", "/api/logout", {}, OURS)
+            if operation.outcome is Outcome.OK:
+                self._watch_refusal(session)
+                self._token = ""
+        if operation.status == 401:
+            self._token = ""
+
+    def _watch_refusal(self, session: str) -> None:
+        """Look whether every replica refuses the token in time; the outcome is `FAIL` when one still takes it."""
+        with self._history.record("refusal", session) as operation:
+            end = time.monotonic() + REFUSED_SECONDS
+            while (answers := self._answers()) != {401} and time.monotonic() < end:
+                time.sleep(0.05)
+            operation.outcome = Outcome.FAIL if 200 in answers else Outcome.OK
+
+    def _answers(self) -> set[int]:
+        """What the replicas of messages that answer say to the token."""
+        found = set()
+        for process in self._system.replicas("messages"):
+            try:
+                headers = {"Authorization": f"Bearer {self._token}"}
+                found.add(self.http.get(f"{process.url}/api/messages", headers=headers).status_code)
+            except httpx.HTTPError:
+                found.add(0)
+        return found
 
     def _register(self, name: str, password: str = PASSWORD) -> None:
         self._call("register", name, "auth", "/api/register", {"username": name, "password": password})
@@ -155,9 +193,15 @@ class _Person:
         with self._history.record(kind, subject) as operation:
             answer = self.http.post(url, json=body, headers=headers)
             answered(operation, answer)
-            if answer.is_success:
-                operation.made = answer.json()["access_token" if kind == "login" else "id"]
+            if answer.is_success and answer.content:
+                made = answer.json()
+                self._token = made.get("access_token", self._token)
+                operation.made = made["id"] if kind in FACTS else _session_of(self._token)
         return operation
+
+
+def _session_of(token: str) -> str:
+    return str(jwt.decode(token, options={"verify_signature": False})["sid"])
 
 
 @contextmanager

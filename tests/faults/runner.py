@@ -115,6 +115,9 @@ class Runner:
         found = check(self._load.history.operations, evidence)
         result.violations += [violation for violation in found if violation not in self._known]
         self._known.update(found)
+        if result.case.target != "redis":  # without it a token is good until it expires
+            late = [one for one in operations if one.kind == "refusal" and one.outcome is Outcome.FAIL]
+            result.violations += [Violation("not refused", f"the token of {one.subject}") for one in late]
         if len(set(evidence.counts)) > 1:
             result.violations.append(Violation("counts", "database, topics, store: {} {} {}".format(*evidence.counts)))
         if result.success > SUCCESS_SECONDS:

@@ -124,6 +124,7 @@ def running_system(folder: Path, servers: Servers, without: Mapping[str, str], c
         "TIDINGS_ACTIVITY_ADDRESS_KEY": kept_secret(folder / "secrets" / "address-key"),
         "TIDINGS_SIGNING_KEYS_FILE": str(folder / "secrets" / "signing-keys.json"),
         "TIDINGS_SIGNING_GENERATE": "true",
+        "TIDINGS_SESSION_INSECURE_COOKIE": "true",
         "TIDINGS_CONSUMER_GROUP": GROUP,
         "TIDINGS_TOPICS_REPLICATION": str(copies),
         "PYTHONPATH": str(Path(__file__).parents[1]),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from faults.checker import Evidence, Published, Row, Stored, check
+from faults.checker import Evidence, Published, Row, Stored, _sessions, check
 from faults.history import Operation, Outcome
 
 
@@ -24,11 +24,16 @@ HISTORY = [
     post("perhaps, and it did not", Outcome.UNKNOWN),
     post("refused", Outcome.FAIL),
     MINA,
+    Operation("login", "mina", outcome=Outcome.OK, status=200, made="s1"),
+    Operation("login", "mina"),
+    Operation("refresh", "s1", outcome=Outcome.OK, status=200, made="s1"),
+    Operation("logout", "s1", outcome=Outcome.OK, status=204),
+    Operation("refresh", "s1", outcome=Outcome.FAIL, status=401),
 ]
 ROWS = (
     Row("post", "m1", "hello"),
     Row("post", "m2", "perhaps, and it did"),
-    Row("register", "mina-id", "mina", events=3),
+    Row("register", "mina-id", "mina", events=4),
 )
 TOPIC = (
     created("m1", 0),
@@ -37,13 +42,15 @@ TOPIC = (
     Published("auth", 1, 0, "mina-id", "e1", "user.registered", 1),
     Published("auth", 1, 1, "mina-id", "e2", "session.started", 2),
     Published("auth", 1, 2, "mina-id", "e3", "session.started", 3),
+    Published("auth", 1, 3, "mina-id", "e4", "session.ended", 4),
 )
 STORE = (
     Stored("m1 created", "message.created", "m1"),
     Stored("m2 created", "message.created", "m2"),
     Stored("e1", "user.registered", "mina-id"),
-    Stored("e2", "session.started", "mina-id"),
-    Stored("e3", "session.started", "mina-id"),
+    Stored("e2", "session.started", "mina-id", "s1"),
+    Stored("e3", "session.started", "mina-id", "s2"),
+    Stored("e4", "session.ended", "mina-id", "s1"),
 )
 CLEAN = Evidence(ROWS, TOPIC, STORE)
 
@@ -84,3 +91,29 @@ late = replace(TOPIC[4], offset=9)
 )
 def test_what_was_planted_is_found(name: str, evidence: Evidence) -> None:
     assert name in {violation.check for violation in check(HISTORY, evidence)}
+
+
+THEFT = Stored("e5", "session.reuse_detected", "mina-id", "s2")
+OFTEN = Stored("e6", "session.started", "mina-id", "s3")
+TWICE = Stored("e7", "session.ended", "mina-id", "s1")
+REFUSED = Operation("refresh", "s2", outcome=Outcome.FAIL, status=401)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "store"),
+    [
+        pytest.param("signed out", [], (*STORE, THEFT), id="taken for stolen"),
+        pytest.param("signed out", [REFUSED], STORE, id="refused, nobody left"),
+        pytest.param("phantom", [], (*STORE, OFTEN), id="a session more than logins"),
+        pytest.param("lost", [], STORE[:-1], id="left, without its event"),
+        pytest.param("lost", [], tuple(one for one in STORE if one.event_id != "e2"), id="came, without its event"),
+        pytest.param("duplicate", [], (*STORE, TWICE), id="ended twice"),
+    ],
+)
+def test_what_was_planted_among_sessions_is_found(name: str, more: list[Operation], store: tuple[Stored, ...]) -> None:
+    found = _sessions([*HISTORY, *more], ROWS, store)
+    assert [violation.check for violation in found] == [name]
+
+
+def test_sessions_as_they_should_be_are_green() -> None:
+    assert list(_sessions(HISTORY, ROWS, STORE)) == []
