@@ -108,7 +108,7 @@ class Runner:
         evidence = gather(self._system)
         operations = self._load.history.since(started)
         result.outcomes = {outcome: sum(one.outcome is outcome for one in operations) for outcome in Outcome}
-        result.slowest = max(one.ended - one.invoked for one in operations)
+        result.slowest = max(one.ended - one.invoked for one in operations if one.kind != "refusal")
         result.success = max(_first_success(operations, kind, healed) for kind in ("post", "register", "login"))
         result.retries, self._retries = evidence.retries - self._retries, evidence.retries
         result.counts = evidence.counts
