@@ -89,10 +89,8 @@ async def test_the_newest_token_is_good_after_the_grace(kept: Rotation, monkeypa
 async def test_what_was_never_a_token_of_the_session_does_it_no_harm(kept: Rotation) -> None:
     token = await begun(kept)
     made_up = RefreshToken.new(token.session_id)
-    assert not await kept.owns(made_up)
     with pytest.raises(UnknownToken):
         await kept.rotate(made_up)
-    assert await kept.owns(token)
     await kept.rotate(token)
 
 

@@ -14,6 +14,12 @@ def upgrade() -> None:
         "sessions",
         sa.Column("id", Id, nullable=False),
         sa.Column("user_id", Id, nullable=False),
+        sa.Column(
+            "token_family",
+            ascii_text(64),
+            nullable=False,
+            comment="SHA-256 of what its refresh tokens have in common",
+        ),
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("last_seen_at", Moment, nullable=False, comment="when it was last refreshed"),
         sa.Column("expires_at", Moment, nullable=False, comment="however much it is used"),

@@ -104,6 +104,11 @@ class RefreshToken:
     def __str__(self) -> str:
         return base64.urlsafe_b64encode(self.session_id.bytes + self.family + self.secret).decode().rstrip("=")
 
+    @property
+    def family_hash(self) -> str:
+        """What is kept to know every token of the session by."""
+        return _hash(self.family)
+
     def successor(self, salt: str) -> "RefreshToken":
         """Return the token that follows this one."""
         made = hmac.digest(self.secret, bytes.fromhex(salt), "sha256")
@@ -130,7 +135,7 @@ class Rotation:
             RedisUnavailable: it is not known to be kept.
         """
         fields: dict[Any, Any] = {
-            "family": _hash(token.family),
+            "family": token.family_hash,
             "current": _hash(token.secret),
             "expires": str(int(expires.timestamp() * 1000)),
         }
@@ -150,7 +155,7 @@ class Rotation:
         """
         salt = secrets.token_hex(16)
         arguments: list[Any] = [
-            _hash(token.family),
+            token.family_hash,
             _hash(token.secret),
             _hash(token.successor(salt).secret),
             salt,
@@ -172,16 +177,6 @@ class Rotation:
                 raise TokenReused("This refresh token was used before.")
             case _:
                 raise UnknownToken("The session has ended; sign in again.")
-
-    async def owns(self, token: RefreshToken) -> bool:
-        """Tell whether `token` is, or was, one of its session's.
-
-        Raises:
-            RedisUnavailable: not known.
-        """
-        async with answering():
-            family = await self._redis.hget(_key(token.session_id), "family")
-        return family == _hash(token.family)
 
     async def forget(self, session_ids: Sequence[UUID]) -> None:
         """Forget ended sessions; what is not reached forgets itself in time, and the database has the last word."""

@@ -148,7 +148,7 @@ async def logout(request: Request, caller: CallerIfGiven, sessions: SessionsPart
         token, carried = None, True  # it ends nothing, and is to be forgotten
     if caller is None and not carried:
         raise NotAuthenticated("There is no refresh cookie and no access token, so no session to end.")
-    if caller is not None:  # first, for without Redis nobody can tell whose the cookie is
+    if caller is not None:
         await sessions.log_out(caller.session_id)
     if token is not None:
         await sessions.log_out_with(token)

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from opentelemetry.trace import Tracer
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
@@ -149,19 +149,13 @@ class Sessions:
         """End a session now, everywhere; to end it again is no error.
 
         Raises:
-            RedisUnavailable, DatabaseUnavailable: it may go on elsewhere until its access
-                token expires; try again.
+            RedisUnavailable, DatabaseUnavailable: it may go on elsewhere until its access token expires; try again.
         """
-        with self._tracer.start_as_current_span(names.SPAN_LOGOUT):
-            user_id = await self._owner(session_id)
-            if user_id is not None:
-                await self._end(user_id, "logout", session_id)
-                await self._announcer.tell(session_id)
+        await self._log_out(sessions.c.id == session_id)
 
     async def log_out_with(self, token: RefreshToken) -> None:
         """End the session of a refresh token. For errors see `log_out`; a token that is of no session ends none."""
-        if await self._rotation.owns(token):
-            await self.log_out(token.session_id)
+        await self._log_out((sessions.c.id == token.session_id) & (sessions.c.token_family == token.family_hash))
 
     async def end(self, caller: Principal, session_id: UUID) -> None:
         """End one of the caller's sessions.
@@ -215,6 +209,7 @@ class Sessions:
         row = {
             "id": token.session_id,
             "user_id": account.id,
+            "token_family": token.family_hash,
             "created_at": now,
             "last_seen_at": now,
             "expires_at": expires,
@@ -281,12 +276,14 @@ class Sessions:
 
         return await self._database.read(read)
 
-    async def _owner(self, session_id: UUID) -> UUID | None:
-        async def read(connection: AsyncConnection) -> UUID | None:
-            statement = select(sessions.c.user_id).where(sessions.c.id == session_id)
-            return (await connection.execute(statement)).scalar_one_or_none()
+    async def _log_out(self, which: ColumnElement[bool]) -> None:
+        async def read(connection: AsyncConnection) -> Row[Any] | None:
+            return (await connection.execute(select(sessions.c.id, sessions.c.user_id).where(which))).first()
 
-        return await self._database.read(read)
+        with self._tracer.start_as_current_span(names.SPAN_LOGOUT):
+            if found := await self._database.read(read):
+                await self._end(found.user_id, "logout", found.id)
+                await self._announcer.tell(found.id)
 
     async def _seen(self, session_id: UUID, client: Client) -> bool:
         """Note when and where the session was last used, and tell whether it is still live.

@@ -28,6 +28,7 @@ sessions = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("user_id", Id, nullable=False),
+    Column("token_family", ascii_text(64), nullable=False, comment="SHA-256 of what its refresh tokens have in common"),
     Column("created_at", Moment, nullable=False),
     Column("last_seen_at", Moment, nullable=False, comment="when it was last refreshed"),
     Column("expires_at", Moment, nullable=False, comment="however much it is used"),
