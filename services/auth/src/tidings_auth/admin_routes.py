@@ -11,14 +11,10 @@ from tidings.http.problems import documented
 from tidings.http.state import from_state
 from tidings.principal import Principal
 from tidings_auth.accounts import Account
-from tidings_auth.administration import Administration
+from tidings_auth.administration import Administration, NotAdmin
 from tidings_auth.schemas import AccountChange, ManagedUser
 
 router = APIRouter(tags=["admin"])
-
-
-class NotAdmin(Exception):
-    """The caller's role does not allow this."""
 
 
 async def admin(caller: CurrentUser) -> Principal:

@@ -24,7 +24,7 @@ from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.settings import Settings, group
 from tidings_auth import usernames
-from tidings_auth.accounts import Account, Accounts, NoSuchAccount, locked
+from tidings_auth.accounts import Account, Accounts, NoSuchAccount, UsernameTaken, locked
 from tidings_auth.administration import Administration, LastAdmin
 from tidings_auth.ending import Ending
 from tidings_auth.passwords import Passwords, check_policy
@@ -72,7 +72,7 @@ def _command(
             with contextlib.closing(Passwords()) as passwords:
                 try:
                     return await work(Management(database, settings, passwords), arguments)
-                except (NoSuchAccount, LastAdmin) as error:
+                except (NoSuchAccount, LastAdmin, UsernameTaken) as error:
                     raise CommandFailed(str(error)) from None
 
         return with_database(settings.database, managed)
