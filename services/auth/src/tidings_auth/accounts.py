@@ -18,7 +18,7 @@ from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.principal import Role
 from tidings.telemetry import names
-from tidings_auth.passwords import HashingBusy, Passwords
+from tidings_auth.passwords import HashingBusy, Passwords, Verdict
 from tidings_auth.tables import users
 from tidings_auth.usernames import folded
 
@@ -59,6 +59,12 @@ async def locked(transaction: Transaction, user_id: UUID) -> Account:
     if row is None:
         raise NoSuchAccount("This account is gone.")
     return account_of(row)
+
+
+async def has_hash(transaction: Transaction, user_id: UUID, encoded: str) -> bool:
+    """Tell whether the password that was verified by `encoded` is the account's still; call it under `locked`."""
+    same = (users.c.id == user_id) & (users.c.password_hash == encoded)
+    return (await transaction.execute(select(users.c.id).where(same))).first() is not None
 
 
 async def next_sequence(transaction: Transaction, user_id: UUID) -> int:
@@ -178,10 +184,15 @@ class Accounts:
 
             async def write(transaction: Transaction) -> str:
                 same = (users.c.id == user_id) & (users.c.password_hash == encoded)
-                found = await transaction.execute(update(users).where(same).values(password_hash=renewed))
-                return renewed if found.rowcount else encoded
+                if (await transaction.execute(update(users).where(same).values(password_hash=renewed))).rowcount:
+                    return renewed
+                kept = select(users.c.password_hash).where(users.c.id == user_id)
+                return (await transaction.execute(kept)).scalar_one_or_none() or encoded
 
-            return await self._database.run_in_transaction(write)
+            kept = await self._database.run_in_transaction(write)
+            if kept in (renewed, encoded) or await self._passwords.verify(kept, password) is not Verdict.WRONG:
+                return kept  # perhaps of another sign-in at the same time
+            return encoded
         except (HashingBusy, DatabaseUnavailable) as error:
             logger.warning("the hash of a password keeps its old parameters for now: %s", error)
             return encoded

@@ -11,14 +11,10 @@ from tidings.http.problems import raises
 from tidings.http.state import from_state
 from tidings.principal import Principal
 from tidings_auth.accounts import Account, NoSuchAccount
-from tidings_auth.administration import Administration, LastAdmin
+from tidings_auth.administration import Administration, LastAdmin, NotAdmin
 from tidings_auth.schemas import USER_ID, AccountChange, ManagedUser
 
 router = APIRouter(tags=["admin"])
-
-
-class NotAdmin(Exception):
-    """The caller's role does not allow this."""
 
 
 @raises(NotAdmin)

@@ -22,6 +22,10 @@ from tidings_auth.tables import users
 from tidings_auth.usernames import folded
 
 
+class NotAdmin(Exception):
+    """The caller's role does not allow this."""
+
+
 class LastAdmin(Exception):
     """Without this account nobody could manage accounts."""
 
@@ -95,12 +99,14 @@ class Administration:
 
         Raises:
             NoSuchAccount: it is gone.
+            NotAdmin: `by` is no admin any more, whatever the access token says.
             LastAdmin: nobody else could manage accounts.
             DatabaseUnavailable: nothing is known to have changed.
         """
 
         async def write(transaction: Transaction) -> Account:
             account = await locked(transaction, user_id)
+            await _require_admin(transaction, by)
             changed = replace(
                 account,
                 disabled=account.disabled if disabled is None else disabled,
@@ -131,6 +137,12 @@ class Administration:
 
     async def _record(self, transaction: Transaction, event: AccountEvent) -> None:
         await self._outbox.record(transaction, event, await next_sequence(transaction, event.user_id))
+
+
+async def _require_admin(transaction: Transaction, by: UUID | None) -> None:
+    able = (users.c.id == by) & (users.c.role == "admin") & users.c.disabled_at.is_(None)
+    if by is not None and not (await transaction.execute(select(users.c.id).where(able))).first():
+        raise NotAdmin("Only an admin may do this.")
 
 
 def _who(account: Account) -> dict[str, Any]:

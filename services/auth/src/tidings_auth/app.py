@@ -18,8 +18,7 @@ from tidings.redis.client import connect
 from tidings.telemetry.setup import Telemetry
 from tidings_auth import account_routes, admin_routes, key_file, routes
 from tidings_auth.accounts import Accounts, NoSuchAccount, UsernameTaken
-from tidings_auth.admin_routes import NotAdmin
-from tidings_auth.administration import Administration, LastAdmin
+from tidings_auth.administration import Administration, LastAdmin, NotAdmin
 from tidings_auth.authentication import Authentication, WrongCredentials
 from tidings_auth.cookies import CrossSite, RefreshCookie
 from tidings_auth.ending import Announcer, Ending

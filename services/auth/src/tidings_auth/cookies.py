@@ -77,8 +77,12 @@ class RefreshCookie:
             raise CrossSite(f"Send the header {CLIENT_HEADER}, with any value: no other site's page can.")
 
     def _is_ours(self, origin: str, request: Request) -> bool:
+        try:
+            scheme, place = _origin(origin)
+        except ValueError:
+            return False  # it is no address at all
         if self._origin is not None:
-            return _origin(origin) == self._origin
+            return (scheme, place) == self._origin
         return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
 
 

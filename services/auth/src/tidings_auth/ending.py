@@ -126,12 +126,14 @@ class Announcer:
         moment = datetime.now(UTC)
         over = or_(sessions.c.ended_at < moment - 2 * self._lifetime, sessions.c.expires_at < moment)
 
-        async def remove(transaction: Transaction) -> None:
+        async def remove(transaction: Transaction) -> int:
             ids = (await transaction.execute(select(sessions.c.id).where(over).limit(AT_ONCE))).scalars().all()
             if ids:
                 await transaction.execute(delete(sessions).where(sessions.c.id.in_(ids)))
+            return len(ids)
 
-        await self._database.run_in_transaction(remove)
+        while await self._database.run_in_transaction(remove) == AT_ONCE:
+            pass
 
 
 class Ending:

@@ -72,7 +72,7 @@ def _command(
             with contextlib.closing(Passwords()) as passwords:
                 try:
                     return await work(Management(database, settings, passwords), arguments)
-                except (NoSuchAccount, LastAdmin) as error:
+                except (NoSuchAccount, LastAdmin, UsernameTaken) as error:
                     raise CommandFailed(str(error)) from None
 
         return with_database(settings.database, managed)

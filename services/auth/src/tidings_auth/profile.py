@@ -14,7 +14,7 @@ from tidings.outbox.record import Outbox
 from tidings.principal import Principal
 from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry import names
-from tidings_auth.accounts import Account, NoSuchAccount, locked, next_sequence
+from tidings_auth.accounts import Account, NoSuchAccount, has_hash, locked, next_sequence
 from tidings_auth.administration import keep_an_admin
 from tidings_auth.authentication import Authenticated, Authentication, WrongCredentials
 from tidings_auth.ending import Ending
@@ -113,6 +113,8 @@ class Profile:
 
             async def write(transaction: Transaction) -> None:
                 account = await locked(transaction, caller.user_id)
+                if not await has_hash(transaction, account.id, found.encoded):
+                    raise WrongPassword("The password was changed a moment ago.")
                 await keep_an_admin(transaction, account)
                 await self._ending.end(transaction, account, "deleted")
                 deleted = UserDeleted(user_id=account.id, username=account.username)

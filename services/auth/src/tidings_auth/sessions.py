@@ -16,8 +16,8 @@ from tidings.events import EventData, LoginFailed, SessionReuseDetected, Session
 from tidings.outbox.record import Outbox
 from tidings.principal import Principal
 from tidings.telemetry import names
-from tidings_auth.accounts import Account, NoSuchAccount, account_of, locked, next_sequence
-from tidings_auth.authentication import Authentication, WrongCredentials
+from tidings_auth.accounts import Account, NoSuchAccount, account_of, has_hash, locked, next_sequence
+from tidings_auth.authentication import Authenticated, Authentication, WrongCredentials
 from tidings_auth.ending import Announcer, Ending
 from tidings_auth.rotation import RefreshToken, Rotation, TokenReused, UnknownToken
 from tidings_auth.tables import sessions, users
@@ -108,18 +108,19 @@ class Sessions:
         """
         with self._tracer.start_as_current_span(names.SPAN_LOGIN) as span:
             try:
-                account = (await self._authentication.authenticate(username, password, client.address)).account
+                found = await self._authentication.authenticate(username, password, client.address)
             except TooManyAttempts:
                 self._failed(None, "throttled", client)
                 raise
             except WrongCredentials as error:
                 self._failed(error.account, "wrong_credentials", client)
                 raise
+            account = found.account
             span.set_attribute(names.USER_ID, str(account.id))
             if account.disabled:
                 self._failed(account, "disabled", client)
                 raise AccountDisabled("This account is disabled; ask an admin.")
-            return await self._start(account, client)
+            return await self._start(found, client)
 
     async def refresh(self, token: RefreshToken, client: Client) -> SignedIn:
         """Go on with a session: spend its refresh token for the next one.
@@ -201,7 +202,8 @@ class Sessions:
         page = rows[:limit]
         return page, page[-1].id if len(rows) > limit else None
 
-    async def _start(self, account: Account, client: Client) -> SignedIn:
+    async def _start(self, found: Authenticated, client: Client) -> SignedIn:
+        account = found.account
         now = datetime.now(UTC)
         expires = now + self._lifetime * random.uniform(0.9, 1)  # so that not all end in the same hour
         token = RefreshToken.new(uuid7())
@@ -220,6 +222,8 @@ class Sessions:
 
         async def write(transaction: Transaction) -> Account:
             current = await locked(transaction, account.id)
+            if not await has_hash(transaction, account.id, found.encoded):
+                raise WrongCredentials(current)  # it was changed since it was verified
             if current.disabled:
                 raise AccountDisabled("This account is disabled; ask an admin.")
             await self._make_room(transaction, current)
@@ -278,7 +282,9 @@ class Sessions:
 
     async def _log_out(self, which: ColumnElement[bool]) -> None:
         async def read(connection: AsyncConnection) -> Row[Any] | None:
-            return (await connection.execute(select(sessions.c.id, sessions.c.user_id).where(which))).first()
+            statement = select(sessions.c.id, sessions.c.user_id).where(which)
+            found: Row[Any] | None = (await connection.execute(statement)).first()
+            return found
 
         with self._tracer.start_as_current_span(names.SPAN_LOGOUT):
             if found := await self._database.read(read):

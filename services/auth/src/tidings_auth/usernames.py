@@ -4,6 +4,8 @@ import unicodedata
 
 MIN_LENGTH = 3
 MAX_LENGTH = 64
+MAX_GIVEN = 4 * MAX_LENGTH
+"""Characters before NFKC, which makes one of up to four; of many thousand it would take seconds."""
 PUNCTUATION = "._-"
 INVISIBLE = (
     (0x034F, 0x034F),
@@ -20,8 +22,8 @@ INVISIBLE = (
 
 def normalised(text: str) -> str:
     """Return the username in NFKC; raise `ValueError`, saying what to change, when it is not allowed."""
-    name = unicodedata.normalize("NFKC", text)
-    if not MIN_LENGTH <= len(name) <= MAX_LENGTH:
+    name = unicodedata.normalize("NFKC", text[: MAX_GIVEN + 1])
+    if len(text) > MAX_GIVEN or not MIN_LENGTH <= len(name) <= MAX_LENGTH:
         raise ValueError(f"a username has {MIN_LENGTH} to {MAX_LENGTH} characters")
     if not all(_allowed(character) for character in name):
         raise ValueError("a username has letters of any script, digits and . _ - only")
