@@ -53,9 +53,9 @@ def aggregate_lock() -> None:
         row = (await transaction.execute(select(users).where(users.c.id == user_id))).one()
         return accounts.account_of(row)
 
-    async def take_and_let_go(transaction: Transaction, user_id: UUID) -> int:
+    async def take_and_let_go(transaction: Transaction, user_id: UUID, count: int = 1) -> int:
         async with transaction._connection.engine.begin() as another:
-            number = await take(Transaction(another), user_id)
+            number = await take(Transaction(another), user_id, count)
         await asyncio.sleep(LATE_SECONDS * (number % 2))
         return number
 

@@ -121,7 +121,13 @@ async def test_an_origin_that_is_no_address_is_cross_site(instance: Instance) ->
 
 async def test_all_that_is_over_is_purged_however_much_it_is(instance: Instance) -> None:
     announcer, now = instance.states["auth"]["sessions"]._announcer, datetime.now(UTC)
-    row = {"user_id": uuid7(), "created_at": now, "last_seen_at": now, "expires_at": now + timedelta(days=1)}
+    row = {
+        "user_id": uuid7(),
+        "token_family": "0" * 64,
+        "created_at": now,
+        "last_seen_at": now,
+        "expires_at": now + timedelta(days=1),
+    }
     over = [row | {"id": uuid7(), "ended_at": now - timedelta(hours=3)} for _ in range(1100)]
 
     async def write(transaction: Any) -> None:

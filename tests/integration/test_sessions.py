@@ -184,6 +184,21 @@ async def test_an_access_token_alone_signs_out_too(person: Tab) -> None:
     assert await person.refused()
 
 
+async def test_an_expired_access_token_does_not_keep_the_cookie_from_signing_out(person: Tab) -> None:
+    """A page that was left alone for five minutes sends both."""
+    headers = OURS | {"Authorization": "Bearer what.has.expired"}
+    assert (await person.http.post("/api/logout", headers=headers)).status_code == 204
+    assert await person.refused()
+    assert (await person.refresh()).status_code == 401
+
+
+async def test_a_cookie_signs_out_also_when_redis_has_forgotten_the_session(instance: Instance, person: Tab) -> None:
+    id_ = rotation.RefreshToken.parse(person.cookie).session_id
+    await instance.states["auth"]["sessions"]._rotation.forget([id_])
+    assert (await person.http.post("/api/logout", headers=OURS)).status_code == 204
+    assert await person.refused()
+
+
 async def test_signing_out_answers_json_to_who_asks_for_it(person: Tab) -> None:
     answer = await person.http.post("/api/logout", headers=OURS | {"Accept": "application/json, text/plain, */*"})
     assert (answer.status_code, answer.json()) == (200, {"status": "success"})
@@ -402,6 +417,27 @@ async def test_a_session_that_could_not_be_told_of_is_told_of_later(instance: In
 
     await instance.states["auth"]["accounts"]._database.run_in_transaction(write)
     assert await person.refused()
+
+
+async def test_a_wrong_password_is_in_the_log_also_where_it_is_asked_for_again(person: Tab) -> None:
+    wrong = {"current_password": "not it at all", "new_password": "quite another password"}
+    assert (await person.call("PATCH", "/api/me/password", json=wrong)).status_code == 403
+    assert (await person.call("DELETE", "/api/me", json={"password": "not it"})).status_code == 403
+    found = await events(person, "login.failed", 2)
+    assert [event["data"]["reason"] for event in found] == ["wrong_credentials"] * 2
+
+
+async def test_many_changes_of_password_with_one_key_are_one(person: Tab) -> None:
+    body = {"current_password": PASSWORD, "new_password": "quite another password"}
+    headers = {"Authorization": f"Bearer {person.token}", "Idempotency-Key": secrets.token_hex(8)}
+    answers = await asyncio.gather(
+        *(person.http.patch("/api/me/password", json=body, headers=headers) for _ in range(20))
+    )
+    statuses = {answer.status_code for answer in answers}
+    assert 204 in statuses
+    assert statuses <= {204, 409, 429, 503}
+    assert (await person.http.patch("/api/me/password", json=body, headers=headers)).status_code == 204
+    assert len(await events(person, "user.password_changed")) == 1
 
 
 async def test_a_failed_sign_in_is_in_the_persons_own_log(person: Tab) -> None:

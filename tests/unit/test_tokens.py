@@ -1,6 +1,7 @@
 """Access tokens: what they say, by which key they are signed, and which keys are published."""
 
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -21,6 +22,13 @@ from unit.fakes import EndedSessions
 MINA = Principal(UUID(int=1), "미나", "admin", UUID(int=2))
 
 
+LATER = datetime.now(UTC) + timedelta(days=1)
+
+
+def token_of(issuer: TokenIssuer) -> str:
+    return issuer.issue(MINA, LATER)[0]
+
+
 def made_in(folder: Path, ring: Keyring | None = None) -> TokenIssuer:
     path = folder / "keys.json"
     if ring:
@@ -32,12 +40,12 @@ def made_in(folder: Path, ring: Keyring | None = None) -> TokenIssuer:
 def test_the_header_says_type_algorithm_and_key(tmp_path: Path) -> None:
     issuer = made_in(tmp_path)
     key, _ = issuer.key_set()["keys"]
-    assert jwt.get_unverified_header(issuer.issue(MINA)) == {"typ": "at+jwt", "alg": "EdDSA", "kid": key["kid"]}
+    assert jwt.get_unverified_header(token_of(issuer)) == {"typ": "at+jwt", "alg": "EdDSA", "kid": key["kid"]}
 
 
 def test_a_token_says_who_for_whom_and_for_how_long(tmp_path: Path) -> None:
     issuer = made_in(tmp_path)
-    claims = jwt.decode(issuer.issue(MINA), options={"verify_signature": False})
+    claims = jwt.decode(token_of(issuer), options={"verify_signature": False})
     assert abs(claims["iat"] - time.time()) < 5
     assert claims["exp"] - claims["iat"] == issuer.lifetime == 300
     assert {name: claims[name] for name in ("iss", "aud", "sub", "sid", "name", "role")} == {
@@ -52,9 +60,17 @@ def test_a_token_says_who_for_whom_and_for_how_long(tmp_path: Path) -> None:
     assert set(claims) == {"iss", "aud", "sub", "sid", "name", "role", "iat", "exp", "jti"}
 
 
+def test_a_token_does_not_outlive_its_session(tmp_path: Path) -> None:
+    """What has expired can no longer be ended, so nothing of it may still be good."""
+    token, seconds = made_in(tmp_path).issue(MINA, datetime.now(UTC) + timedelta(seconds=60))
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == seconds
+    assert 58 <= seconds <= 60
+
+
 def test_no_two_tokens_are_the_same(tmp_path: Path) -> None:
     issuer = made_in(tmp_path)
-    assert len({issuer.issue(MINA) for _ in range(20)}) == 20
+    assert len({token_of(issuer) for _ in range(20)}) == 20
 
 
 async def test_a_token_is_believed_by_who_has_the_published_keys(tmp_path: Path) -> None:
@@ -64,7 +80,7 @@ async def test_a_token_is_believed_by_who_has_the_published_keys(tmp_path: Path)
         assert found
         assert found.public_bytes_raw() == key.public_bytes_raw()
     verifier = TokenVerifier(issuer, "https://tidings.local", "tidings", EndedSessions())
-    assert await verifier.verify(issuer.issue(MINA)) == MINA
+    assert await verifier.verify(token_of(issuer)) == MINA
     assert await issuer.find("another") is None
 
 

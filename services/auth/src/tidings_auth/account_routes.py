@@ -47,14 +47,14 @@ async def change_password(
 ) -> None:
     """Take another password; every other session ends."""
     new = allowed(change.new_password, caller.username, policy, "new_password")
-    await profile.change_password(caller, change.current_password.get_secret_value(), new, client.address, key)
+    await profile.change_password(caller, change.current_password.get_secret_value(), new, client, key)
 
 
 @router.delete("/api/me", status_code=204, summary="Delete my account")
 @raises(TooManyAttempts, WrongPassword, LastAdmin, NoSuchAccount, HashingBusy)
 async def delete_me(confirmation: Confirmation, caller: CurrentUser, client: Caller, profile: ProfilePart) -> None:
     """Delete the account: every session ends, and the username is free again. This cannot be undone."""
-    await profile.delete(caller, confirmation.password.get_secret_value(), client.address)
+    await profile.delete(caller, confirmation.password.get_secret_value(), client)
 
 
 @router.get("/api/sessions", summary="Where am I signed in", responses=NEXT_PAGE)

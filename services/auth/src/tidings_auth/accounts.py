@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
-from tidings.events import UserRegistered, uuid7
+from tidings.events import UserRegistered, UserRoleChanged, uuid7
 from tidings.idempotency.key import IdempotencyKey
 from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
@@ -67,11 +67,18 @@ async def has_hash(transaction: Transaction, user_id: UUID, encoded: str) -> boo
     return (await transaction.execute(select(users.c.id).where(same))).first() is not None
 
 
-async def next_sequence(transaction: Transaction, user_id: UUID) -> int:
-    """Take the number of an account's next event; holds the lock of its row until the transaction ends."""
+async def next_sequence(transaction: Transaction, user_id: UUID, count: int = 1) -> int:
+    """Take the number of an account's next event; holds the lock of its row until the transaction ends.
+
+    Args:
+        transaction: of the change that the event tells of.
+        user_id: whose.
+        count: how many numbers to take; the first is returned.
+    """
     row = users.c.id == user_id
-    await transaction.execute(update(users).where(row).values(event_sequence=users.c.event_sequence + 1))
-    return int((await transaction.execute(select(users.c.event_sequence).where(row))).scalar_one())
+    await transaction.execute(update(users).where(row).values(event_sequence=users.c.event_sequence + count))
+    last = (await transaction.execute(select(users.c.event_sequence).where(row))).scalar_one()
+    return int(last) - count + 1
 
 
 class Accounts:
@@ -112,6 +119,10 @@ class Accounts:
         with self._tracer.start_as_current_span(names.SPAN_REGISTER) as span:
             if made := await self._idempotency.first_result(key, Account):
                 return made
+            if await self.credentials(username):  # looked up before it costs a hash
+                if made := await self._idempotency.first_result(key, Account):
+                    return made  # by another request with this key, a moment ago
+                raise UsernameTaken("This username is taken; choose another.")
             account = Account(id=uuid7(), username=username, role=role, created_at=datetime.now(UTC))
             span.set_attribute(names.USER_ID, str(account.id))
             encoded = await self._passwords.hash(password)
@@ -127,6 +138,9 @@ class Accounts:
                 }
                 await transaction.execute(insert(users).values(row))
                 await self._outbox.record(transaction, UserRegistered(user_id=account.id, username=username))
+                if role != "user":
+                    promoted = UserRoleChanged(user_id=account.id, username=username, role=role)
+                    await self._outbox.record(transaction, promoted, await next_sequence(transaction, account.id))
                 return account
 
             try:

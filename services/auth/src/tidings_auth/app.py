@@ -110,7 +110,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             parts.background("announcer", announcer.run, announcer.stop, ANNOUNCER_DEADLINE)
             ending = Ending(outbox, announcer.wake)
             accounts = Accounts(database, idempotency, outbox, passwords, telemetry.tracer)
-            authentication = Authentication(accounts, passwords, Throttle(redis, address_key))
+            authentication = Authentication(accounts, passwords, Throttle(redis, address_key), activity.emit)
             yield State(
                 accounts=accounts,
                 activity=activity,
@@ -129,7 +129,6 @@ def create_app(settings: AuthSettings) -> FastAPI:
                     rotation=rotation,
                     ending=ending,
                     announcer=announcer,
-                    emit=activity.emit,
                     tracer=telemetry.tracer,
                 ),
                 verifier=TokenVerifier(issuer, settings.signing.issuer, settings.signing.audience, revocations),

@@ -1,8 +1,10 @@
 """Authentication: whose password this is, for whoever has not guessed too often."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tidings.database.transactions import DatabaseUnavailable
+from tidings.events import EventData, LoginFailed
 from tidings_auth.accounts import Account, Accounts
 from tidings_auth.passwords import HashingBusy, Passwords, Verdict
 from tidings_auth.throttle import Throttle, TooManyAttempts
@@ -29,27 +31,42 @@ class Authenticated:
     encoded: str
 
 
+@dataclass(frozen=True)
+class Client:
+    """Where a call comes from."""
+
+    address: str
+    device: str
+    """Its User-Agent."""
+    fingerprint: str | None
+    """Keyed hash of its address, as events carry it."""
+
+
 class Authentication:
-    """Verifies passwords.
+    """Verifies passwords; whatever fails is a `login.failed` event, also where the password is only asked for again.
 
     Args:
         accounts: finds whose it may be.
         passwords: verifies and hashes.
         throttle: makes who guesses wait.
+        emit: takes the events.
     """
 
-    def __init__(self, accounts: Accounts, passwords: Passwords, throttle: Throttle) -> None:
+    def __init__(
+        self, accounts: Accounts, passwords: Passwords, throttle: Throttle, emit: Callable[[EventData], None]
+    ) -> None:
         self._accounts = accounts
         self._passwords = passwords
         self._throttle = throttle
+        self._emit = emit
 
-    async def authenticate(self, username: str, password: str, address: str) -> Authenticated:
+    async def authenticate(self, username: str, password: str, client: Client) -> Authenticated:
         """Return the account that has this username and password.
 
         Args:
             username: of an account, perhaps.
             password: to be verified as it is.
-            address: the client's.
+            client: who says so.
 
         Raises:
             TooManyAttempts: nobody looked at the password.
@@ -57,10 +74,28 @@ class Authentication:
             HashingBusy, RedisUnavailable, DatabaseUnavailable: it was not verified.
         """
         try:
-            return await self._attempt(username, password, address)
-        except (TooManyAttempts, HashingBusy):
+            return await self._attempt(username, password, client.address)
+        except WrongCredentials as error:
+            self.failed(error.account, "wrong_credentials", client)
+            raise
+        except TooManyAttempts:
+            self.failed(None, "throttled", client)
             await self._throttle.hold_back()
             raise
+        except HashingBusy:
+            await self._throttle.hold_back()
+            raise
+
+    def failed(self, account: Account | None, reason: str, client: Client) -> None:
+        """Tell the log of an attempt that failed.
+
+        Args:
+            account: the one that it was for, if there is one.
+            reason: as in `LoginFailed`.
+            client: whose attempt it was.
+        """
+        user_id = account.id if account else None
+        self._emit(LoginFailed(user_id=user_id, reason=reason, client=client.fingerprint))
 
     async def _attempt(self, username: str, password: str, address: str) -> Authenticated:
         attempt = await self._throttle.admit(folded(username), address)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from tidings_auth.sessions import Client
+from tidings_auth.authentication import Client
 
 
 async def client_of(request: Request) -> Client:

@@ -28,6 +28,9 @@ from tidings_auth.tables import sessions
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
+PAUSE_SECONDS = 0.1
+OVERLAP = timedelta(seconds=30)
+"""How much later than its `ended_at` the end of a session may be committed."""
 PURGE_SECONDS = 60.0
 AT_ONCE = 500
 """Sessions that are told of, or purged, in one go."""
@@ -53,7 +56,7 @@ class Announcer:
         self._heard = heard
         self._lifetime = lifetime
         self._connection = 0
-        self._told: set[UUID] = set()
+        self._told: dict[UUID, datetime] = {}
         self._woken = asyncio.Event()
         self._purged = -PURGE_SECONDS
         self._waiting = False
@@ -76,6 +79,7 @@ class Announcer:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await self._woken.wait()
+            await asyncio.sleep(PAUSE_SECONDS)  # what ends at the same time is told of together
             self._woken.clear()
             try:
                 await self._sweep()
@@ -98,19 +102,20 @@ class Announcer:
         if lost or self._connection != self._heard.connections:
             self._connection = self._heard.connections
             self._told.clear()
-        ended = await self._ended()
+        matters = datetime.now(UTC) - self._lifetime
+        newest = max(self._told.values(), default=matters)
+        ended = await self._ended(since=max(matters, newest - OVERLAP))
         news = [(session_id, at) for session_id, at in ended if session_id not in self._told]
         for start in range(0, len(news), AT_ONCE):
             await self._announce(news[start : start + AT_ONCE])
-        self._told = {session_id for session_id, _ in ended}
+            self._told.update(news[start : start + AT_ONCE])
+        self._told = {session_id: at for session_id, at in self._told.items() if at > matters}
 
     async def _announce(self, ended: Sequence[tuple[UUID, datetime]]) -> None:
         await announce(self._redis, [(session_id, (at + self._lifetime).timestamp()) for session_id, at in ended])
         await self._rotation.forget([session_id for session_id, _ in ended])
 
-    async def _ended(self) -> Sequence[tuple[UUID, datetime]]:
-        since = datetime.now(UTC) - self._lifetime
-
+    async def _ended(self, since: datetime) -> Sequence[tuple[UUID, datetime]]:
         async def read(connection: AsyncConnection) -> Sequence[tuple[UUID, datetime]]:
             statement = select(sessions.c.id, sessions.c.ended_at).where(sessions.c.ended_at > since)
             return [(row.id, row.ended_at) for row in await connection.execute(statement)]
@@ -160,10 +165,12 @@ class Ending:
         live = (sessions.c.user_id == account.id) & sessions.c.ended_at.is_(None) & (sessions.c.expires_at > now)
         chosen = live if which is None else live & which
         ids = (await transaction.execute(select(sessions.c.id).where(chosen))).scalars().all()
-        for session_id in ids:
-            ended = update(sessions).where(sessions.c.id == session_id)
+        if ids:
+            ended = update(sessions).where(sessions.c.id.in_(ids))
             await transaction.execute(ended.values(ended_at=now, device=None, address=None))
-            data = SessionEnded(user_id=account.id, username=account.username, session_id=session_id, reason=reason)
-            await self._outbox.record(transaction, data, await next_sequence(transaction, account.id))
+            first = await next_sequence(transaction, account.id, len(ids))
+            for sequence, session_id in enumerate(ids, first):
+                data = SessionEnded(user_id=account.id, username=account.username, session_id=session_id, reason=reason)
+                await self._outbox.record(transaction, data, sequence)
         transaction.after_commit(self._wake)
         return ids

@@ -104,7 +104,7 @@ def read(path: Path) -> tuple[Keyring, Signature]:
 
 
 def write(path: Path, ring: Keyring) -> None:
-    """Replace the file by one that only this user may read; at every moment it is the old one or the new one.
+    """Replace the file by one of the same owner, or of this user's own; at every moment it is the old or the new one.
 
     Raises:
         OSError: its folder cannot be written.
@@ -116,6 +116,10 @@ def write(path: Path, ring: Keyring) -> None:
         file.write(ring.document())
         file.flush()
         os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # whoever reads it, must go on reading it
+            before = path.stat()
+            os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) & ~FOR_OTHERS)
     unfinished.replace(path)
     with _opened(path.parent) as folder:
         os.fsync(folder)

@@ -57,6 +57,8 @@ class Passwords:
         Raises:
             HashingBusy: the queue is full.
         """
+        if self._waiting >= QUEUE // 2 + WORKERS:
+            raise HashingBusy("Too many passwords are being chosen at this moment.")  # some places are for who signs in
         return await self._run(lambda: self._hasher.hash(_octets(password)))
 
     async def verify(self, encoded: str | None, password: str) -> Verdict:

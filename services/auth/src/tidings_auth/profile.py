@@ -16,10 +16,11 @@ from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry import names
 from tidings_auth.accounts import Account, NoSuchAccount, has_hash, locked, next_sequence
 from tidings_auth.administration import keep_an_admin
-from tidings_auth.authentication import Authenticated, Authentication, WrongCredentials
+from tidings_auth.authentication import Authenticated, Authentication, Client, WrongCredentials
 from tidings_auth.ending import Ending
 from tidings_auth.passwords import Passwords
 from tidings_auth.tables import sessions, users
+from tidings_auth.throttle import TooManyAttempts
 
 
 class WrongPassword(Exception):
@@ -58,7 +59,7 @@ class Profile:
         self._tracer = tracer
 
     async def change_password(
-        self, caller: Principal, current: str, new: str, address: str, key: IdempotencyKey | None = None
+        self, caller: Principal, current: str, new: str, client: Client, key: IdempotencyKey | None = None
     ) -> None:
         """Take another password, and end every session but the one that asks.
 
@@ -66,7 +67,7 @@ class Profile:
             caller: whose, and the session that goes on.
             current: the present password.
             new: one that the policy allows.
-            address: the client's.
+            client: who asks.
             key: to ask again with the key of an earlier time changes nothing and is no error.
 
         Raises:
@@ -79,7 +80,12 @@ class Profile:
         with self._tracer.start_as_current_span(names.SPAN_CHANGE_PASSWORD):
             if await self._idempotency.first_result(key, Account):
                 return  # and `current` is the present one no more
-            encoded = (await self._authenticated(caller, current, address)).encoded
+            try:
+                encoded = (await self._authenticated(caller, current, client)).encoded
+            except (WrongPassword, TooManyAttempts):
+                if await self._idempotency.first_result(key, Account):
+                    return  # another of the same key was faster
+                raise
             hashed = await self._passwords.hash(new)
 
             async def write(transaction: Transaction) -> Account:
@@ -98,7 +104,7 @@ class Profile:
 
             await self._idempotency.run(key, write, Account)
 
-    async def delete(self, caller: Principal, password: str, address: str) -> None:
+    async def delete(self, caller: Principal, password: str, client: Client) -> None:
         """Delete the account and end every session of it; its name is free again.
 
         Raises:
@@ -109,7 +115,7 @@ class Profile:
             HashingBusy, RedisUnavailable, DatabaseUnavailable: nothing is known to have changed.
         """
         with self._tracer.start_as_current_span(names.SPAN_DELETE_ACCOUNT):
-            found = await self._authenticated(caller, password, address)
+            found = await self._authenticated(caller, password, client)
 
             async def write(transaction: Transaction) -> None:
                 account = await locked(transaction, caller.user_id)
@@ -128,9 +134,9 @@ class Profile:
             with contextlib.suppress(RedisUnavailable):  # then it is gone within 30 days
                 await self._authentication.forget(found.account)
 
-    async def _authenticated(self, caller: Principal, password: str, address: str) -> Authenticated:
+    async def _authenticated(self, caller: Principal, password: str, client: Client) -> Authenticated:
         try:
-            found = await self._authentication.authenticate(caller.username, password, address)
+            found = await self._authentication.authenticate(caller.username, password, client)
         except WrongCredentials as error:
             raise (WrongPassword("The password is wrong.") if error.account else NoSuchAccount()) from None
         if found.account.id != caller.user_id:

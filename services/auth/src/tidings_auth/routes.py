@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Request, Response, Security
 from fastapi.security import APIKeyCookie
 
-from tidings.http.bearer import CallerIfGiven, NotAuthenticated
+from tidings.http.bearer import CallerIfBelieved, NotAuthenticated
 from tidings.http.idempotency import AnybodysIdempotencyKey
 from tidings.http.problems import raises
 from tidings.http.remote_keys import KEYS_MAX_AGE
@@ -136,7 +136,7 @@ async def refresh(
     dependencies=[Depends(carried_by_cookie)],
 )
 @raises(NotAuthenticated)
-async def logout(request: Request, caller: CallerIfGiven, sessions: SessionsPart, cookie: CookiePart) -> Response:
+async def logout(request: Request, caller: CallerIfBelieved, sessions: SessionsPart, cookie: CookiePart) -> Response:
     """End this session now, everywhere: that of the refresh cookie, or of the access token.
 
     With `Accept: application/json` the answer is 200 and `{"status": "success"}`.
@@ -166,8 +166,8 @@ async def key_set(response: Response, issuer: IssuerPart) -> KeySet:
 
 def _answer(signed_in: SignedIn, response: Response, issuer: TokenIssuer, cookie: RefreshCookie) -> AccessToken:
     cookie.set(response, signed_in.refresh_token, signed_in.expires)
-    token = issuer.issue(signed_in.principal)
-    return AccessToken(access_token=token, expires_in=issuer.lifetime, username=signed_in.principal.username)
+    token, seconds = issuer.issue(signed_in.principal, signed_in.expires)
+    return AccessToken(access_token=token, expires_in=seconds, username=signed_in.principal.username)
 
 
 def _signed_out(request: Request) -> Response:

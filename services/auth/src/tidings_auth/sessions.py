@@ -1,7 +1,7 @@
 """Sessions: signing in, going on, and signing out."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,16 +12,15 @@ from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
-from tidings.events import EventData, LoginFailed, SessionReuseDetected, SessionStarted, uuid7
+from tidings.events import SessionReuseDetected, SessionStarted, uuid7
 from tidings.outbox.record import Outbox
 from tidings.principal import Principal
 from tidings.telemetry import names
 from tidings_auth.accounts import Account, NoSuchAccount, account_of, has_hash, locked, next_sequence
-from tidings_auth.authentication import Authenticated, Authentication, WrongCredentials
+from tidings_auth.authentication import Authenticated, Authentication, Client, WrongCredentials
 from tidings_auth.ending import Announcer, Ending
 from tidings_auth.rotation import RefreshToken, Rotation, TokenReused, UnknownToken
 from tidings_auth.tables import sessions, users
-from tidings_auth.throttle import TooManyAttempts
 
 MOST = 50
 """Sessions of one account; the one that was used longest ago makes room."""
@@ -34,17 +33,6 @@ class AccountDisabled(Exception):
 
 class NoSuchSession(Exception):
     """The caller has no live session with this id."""
-
-
-@dataclass(frozen=True)
-class Client:
-    """Where a call comes from."""
-
-    address: str
-    device: str
-    """Its User-Agent."""
-    fingerprint: str | None
-    """Keyed hash of its address, as events carry it."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +57,6 @@ class Sessions:
         rotation: keeps their refresh tokens.
         ending: ends them.
         announcer: tells every service.
-        emit: takes what is only activity.
         tracer: makes the business spans.
     """
 
@@ -83,7 +70,6 @@ class Sessions:
         rotation: Rotation,
         ending: Ending,
         announcer: Announcer,
-        emit: Callable[[EventData], None],
         tracer: Tracer,
     ) -> None:
         self._lifetime = lifetime
@@ -94,7 +80,6 @@ class Sessions:
         self._rotation = rotation
         self._ending = ending
         self._announcer = announcer
-        self._emit = emit
         self._tracer = tracer
 
     async def log_in(self, username: str, password: str, client: Client) -> SignedIn:
@@ -107,18 +92,10 @@ class Sessions:
             HashingBusy, RedisUnavailable, DatabaseUnavailable: no session was started.
         """
         with self._tracer.start_as_current_span(names.SPAN_LOGIN) as span:
-            try:
-                found = await self._authentication.authenticate(username, password, client.address)
-            except TooManyAttempts:
-                self._failed(None, "throttled", client)
-                raise
-            except WrongCredentials as error:
-                self._failed(error.account, "wrong_credentials", client)
-                raise
-            account = found.account
-            span.set_attribute(names.USER_ID, str(account.id))
-            if account.disabled:
-                self._failed(account, "disabled", client)
+            found = await self._authentication.authenticate(username, password, client)
+            span.set_attribute(names.USER_ID, str(found.account.id))
+            if found.account.disabled:
+                self._authentication.failed(found.account, "disabled", client)
                 raise AccountDisabled("This account is disabled; ask an admin.")
             return await self._start(found, client)
 
@@ -163,11 +140,10 @@ class Sessions:
 
         Raises:
             NoSuchSession: the caller has none of this id.
-            RedisUnavailable, DatabaseUnavailable: as for `log_out`.
+            DatabaseUnavailable: not known to have ended.
         """
         if not await self._end(caller.user_id, "ended_by_user", session_id):
             raise NoSuchSession("You have no session of this id that is live.")
-        await self._announcer.tell(session_id)
 
     async def end_others(self, caller: Principal) -> None:
         """End every session of the caller but the one that asks."""
@@ -265,7 +241,10 @@ class Sessions:
             if await self._ending.end(transaction, account, "reuse", sessions.c.id == session_id):
                 await self._outbox.record(transaction, detected, await next_sequence(transaction, account.id))
 
-        await self._database.run_in_transaction(write)
+        try:
+            await self._database.run_in_transaction(write)
+        except NoSuchAccount:
+            return  # it ended with its account
 
     async def _live(self, session_id: UUID) -> tuple[Account, datetime] | None:
         """Return whose session this is and when it expires, unless it is over."""
@@ -281,10 +260,9 @@ class Sessions:
         return await self._database.read(read)
 
     async def _log_out(self, which: ColumnElement[bool]) -> None:
-        async def read(connection: AsyncConnection) -> Row[Any] | None:
+        async def read(connection: AsyncConnection) -> Row[Any, Any] | None:
             statement = select(sessions.c.id, sessions.c.user_id).where(which)
-            found: Row[Any] | None = (await connection.execute(statement)).first()
-            return found
+            return (await connection.execute(statement)).first()
 
         with self._tracer.start_as_current_span(names.SPAN_LOGOUT):
             if found := await self._database.read(read):
@@ -310,10 +288,6 @@ class Sessions:
             return await self._database.run_in_transaction(write)
         except DatabaseUnavailable:
             return True
-
-    def _failed(self, account: Account | None, reason: str, client: Client) -> None:
-        user_id = account.id if account else None
-        self._emit(LoginFailed(user_id=user_id, reason=reason, client=client.fingerprint))
 
 
 def _principal(account: Account, session_id: UUID) -> Principal:

@@ -1,7 +1,7 @@
 """Access tokens: signed with Ed25519 (RFC 8037), typed `at+jwt` (RFC 9068); the public keys are a JWK set."""
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import jwt
@@ -13,6 +13,9 @@ from tidings.principal import Principal
 from tidings_auth.key_file import SigningKeys
 from tidings_auth.keyring import SigningKey
 from tidings_auth.settings import SigningSettings
+
+SLACK = 30
+"""Seconds in which a refresh that found its session live may still issue a token, and replicas' clocks may differ."""
 
 
 class TokenIssuer:
@@ -27,12 +30,13 @@ class TokenIssuer:
         self._settings = settings
         self._keys = keys
         self.lifetime = settings.lifetime_seconds
-        self.longest = timedelta(seconds=self.lifetime + CLOCK_SKEW)
-        """How long after it is issued a token may be believed somewhere."""
+        self.longest = timedelta(seconds=self.lifetime + CLOCK_SKEW + SLACK)
+        """How long after its session ended a token may be believed somewhere."""
 
-    def issue(self, principal: Principal) -> str:
-        """Return a token that speaks for `principal` for `lifetime` seconds."""
+    def issue(self, principal: Principal, session_expires: datetime) -> tuple[str, int]:
+        """Return a token that speaks for `principal`, and for how many seconds: never beyond the end of its session."""
         now = int(time.time())
+        seconds = max(1, min(self.lifetime, int(session_expires.timestamp()) - now))
         key = self._keys.ring.current(now)
         claims = {
             "iss": self._settings.issuer,
@@ -42,10 +46,11 @@ class TokenIssuer:
             "name": principal.username,
             "role": principal.role,
             "iat": now,
-            "exp": now + self.lifetime,
+            "exp": now + seconds,
             "jti": str(uuid7()),
         }
-        return jwt.encode(claims, key.private, algorithm="EdDSA", headers={"typ": "at+jwt", "kid": key.kid})
+        headers = {"typ": "at+jwt", "kid": key.kid}
+        return jwt.encode(claims, key.private, algorithm="EdDSA", headers=headers), seconds
 
     def key_set(self) -> dict[str, Any]:
         """Return the public keys as a JWK set (RFC 7517)."""

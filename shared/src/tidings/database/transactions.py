@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import CursorResult, Executable
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -115,6 +115,8 @@ class Database:
             try:
                 async with connection.begin():
                     result = await work(transaction)
+            except IntegrityError:
+                raise  # the statement was refused and the transaction rolled back; nothing is wrong with the connection
             except (DBAPIError, asyncio.CancelledError):
                 await connection.invalidate()  # a COMMIT that failed may have left its transaction open
                 raise

@@ -164,17 +164,16 @@ async def authenticate(
     return principal  # type: ignore[no-any-return]  # the state is untyped
 
 
-@raises(NotAuthenticated, KeysUnavailable)
-async def authenticate_if_given(
+@raises(KeysUnavailable)
+async def authenticate_if_possible(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
 ) -> Principal | None:
-    """Return the caller, or `None` when the call carries no access token.
-
-    Raises:
-        NotAuthenticated: the token is not believed.
-    """
-    return await authenticate(request, credentials) if credentials else None
+    """Return the caller, or `None` when the call carries no access token that is believed."""
+    try:
+        return await authenticate(request, credentials)
+    except NotAuthenticated:
+        return None
 
 
 CurrentUser = Annotated[Principal, Depends(authenticate)]
-CallerIfGiven = Annotated[Principal | None, Depends(authenticate_if_given)]
+CallerIfBelieved = Annotated[Principal | None, Depends(authenticate_if_possible)]
