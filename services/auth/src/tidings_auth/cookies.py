@@ -4,12 +4,15 @@ A cookie is sent by the browser whoever made it call. So what is done by cookie 
 own origin, or by a client that is no browser (OWASP, Cross-Site Request Forgery Prevention).
 """
 
+import logging
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 
 from tidings_auth.rotation import RefreshToken
+
+logger = logging.getLogger(__name__)
 
 NAME = "tidings_refresh"
 PATHS = ("/api/refresh", "/api/logout")
@@ -31,6 +34,7 @@ class RefreshCookie:
 
     def __init__(self, secure: bool, public_url: str) -> None:
         self._secure = secure
+        self._warned = False
         self._name = f"__Secure-{NAME}" if secure else NAME
         self._origin = _origin(public_url) if urlsplit(public_url).netloc else None
 
@@ -72,9 +76,17 @@ class RefreshCookie:
         if site not in (None, "same-origin"):
             raise CrossSite("This call is for pages of the same origin only (Sec-Fetch-Site).")
         if origin is not None and not self._is_ours(origin, request):
+            self._warn_once()
             raise CrossSite("This call is for pages of the same origin only (Origin).")
         if CLIENT_HEADER not in request.headers:
             raise CrossSite(f"Send the header {CLIENT_HEADER}, with any value: no other site's page can.")
+
+    def _warn_once(self) -> None:
+        """Tell the operators: with a wrong setting every browser is refused."""
+        if not self._warned:
+            ours = "://".join(self._origin) if self._origin else "the Host of each call"
+            logger.warning("a refresh from another origin was refused; ours is %s (TIDINGS_HTTP_PUBLIC_URL)", ours)
+        self._warned = True
 
     def _is_ours(self, origin: str, request: Request) -> bool:
         try:
