@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
 PAUSE_SECONDS = 0.1
-OVERLAP = timedelta(seconds=30)
-"""How much later than its `ended_at` the end of a session may be committed."""
+OVERLAP = timedelta(seconds=90)
+"""How much older than the newest end one may be that is new: it was committed late, by a host whose clock is behind."""
 PURGE_SECONDS = 60.0
 AT_ONCE = 500
 """Sessions that are told of, or purged, in one go."""
