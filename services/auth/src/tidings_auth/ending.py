@@ -118,7 +118,9 @@ class Announcer:
     async def _ended(self, since: datetime) -> Sequence[tuple[UUID, datetime]]:
         async def read(connection: AsyncConnection) -> Sequence[tuple[UUID, datetime]]:
             statement = select(sessions.c.id, sessions.c.ended_at).where(sessions.c.ended_at > since)
-            return [(row.id, row.ended_at) for row in await connection.execute(statement)]
+            # Oldest first: where telling stops half way, what is left is newer than all that is told.
+            rows = await connection.execute(statement.order_by(sessions.c.ended_at))
+            return [(row.id, row.ended_at) for row in rows]
 
         return await self._database.read(read)
 
