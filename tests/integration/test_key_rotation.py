@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from tidings_auth import key_file
 from tidings_auth.key_rotation import rotated
 from tidings_auth.keyring import Keyring
 from tidings_auth.settings import SigningSettings
+from tidings_auth.tokens import TokenIssuer
 from tidings_local.backends import Backends
 
 DOORS = ("/api/me", "/api/messages", "/api/logs")
@@ -45,8 +47,9 @@ class Load:
     async def call(self) -> None:
         """Call until cancelled, each time with a token that is new."""
         me = await self._me()
+        issuer: TokenIssuer = self.instance.states["auth"]["issuer"]
         while True:
-            token = self.instance.states["auth"]["issuer"].issue(me)
+            token, _ = issuer.issue(me, datetime.now(UTC) + timedelta(hours=1))
             for path in DOORS:
                 answer = await self.instance.http.get(path, headers={"Authorization": f"Bearer {token}"})
                 self.answers[kid_of(token), path, answer.status_code] += 1
@@ -70,14 +73,11 @@ def kid_of(token: str) -> str:
 @asynccontextmanager
 async def loaded(instance: Instance) -> AsyncIterator[Load]:
     load = Load(instance)
-    callers = [asyncio.create_task(load.call()) for _ in range(CALLERS)]
-    try:
+    async with asyncio.TaskGroup() as group:  # so a caller that fails ends the test
+        callers = [group.create_task(load.call()) for _ in range(CALLERS)]
         yield load
-    finally:
         for caller in callers:
             caller.cancel()
-        ends = await asyncio.gather(*callers, return_exceptions=True)
-    assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
 
 
 def rotate(path: Path, *, with_next: bool) -> str:
