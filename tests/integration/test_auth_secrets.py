@@ -16,7 +16,7 @@ from support.instance import Instance, running_instance
 from support.logins import from_address
 from support.tab import OURS, Tab
 from support.told import events_of
-from support.topic import records_of
+from support.topic import Offsets, ends_of, records_of
 from tidings.database.engine import create_engine
 from tidings.database.settings import DatabaseSettings
 from tidings.events.topics import REGISTRY
@@ -26,10 +26,10 @@ from tidings.telemetry.logs import configure_logging
 from tidings_auth.rotation import RefreshToken
 from tidings_local.backends import Backends
 
-ADDRESS, DEVICE = "127.73.91.17", "canary-browser/7.1"
+ADDRESS, DEVICE = "127.73.91.17", "sentinel-browser/7.1"
 PERSONAL = ("$argon2id$", ADDRESS, DEVICE)
 """What a live session may leave in the database of auth, and a deleted account nowhere."""
-FIRST, WRONG, SECOND = (f"canary-{word}-5b1f" for word in ("first-password", "wrong-guess", "second-password"))
+FIRST, WRONG, SECOND = (f"sentinel-{word}-5b1f" for word in ("first-password", "wrong-guess", "second-password"))
 
 
 @pytest.fixture
@@ -79,9 +79,11 @@ async def redis(backends: Backends) -> str:
     return "\n".join(found)
 
 
-async def kafka(backends: Backends) -> str:
+async def kafka(backends: Backends, since: Offsets) -> str:
     """Every record, with its key and headers."""
-    records = [one for topic in REGISTRY for one in await records_of(backends.kafka, topic, lambda _: True)]
+    records = [
+        one for topic in REGISTRY for one in await records_of(backends.kafka, topic, lambda _: True, since=since)
+    ]
     return "\n".join(repr((record.key, record.headers, record.value)) for record in records)
 
 
@@ -98,9 +100,10 @@ async def test_of_a_whole_life_no_secret_is_kept_and_afterwards_nothing_of_the_p
     instance: Instance, backends: Backends, collector: Collector, log: io.StringIO
 ) -> None:
     secrets = {FIRST, WRONG, SECOND}
+    before = await ends_of(backends.kafka, *REGISTRY)
     async with from_address(instance.url, ADDRESS) as http:
         http.headers["User-Agent"] = DEVICE
-        tab = Tab(http, "mina-of-the-canaries")
+        tab = Tab(http, "mina-of-the-sentinels")
 
         def note() -> None:
             """Remember what the client has now."""
@@ -135,7 +138,11 @@ async def test_of_a_whole_life_no_secret_is_kept_and_afterwards_nothing_of_the_p
 
     deleted = await events_of(instance, backends.kafka, [tab.username], "user.deleted")
     assert len(deleted) == 1
-    stores = {"databases": await databases(backends), "redis": await redis(backends), "kafka": await kafka(backends)}
+    stores = {
+        "databases": await databases(backends),
+        "redis": await redis(backends),
+        "kafka": await kafka(backends, before),
+    }
     stores["log"], stores["spans"] = log.getvalue(), b"".join(collector.raw).decode(errors="replace")
     assert tab.username in stores["kafka"]
     assert "delete account" in stores["spans"]
