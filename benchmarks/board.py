@@ -112,9 +112,9 @@ async def loaded(board: Board, load: float) -> AsyncIterator[None]:
         await asyncio.wait([posting])
 
 
-async def probed(probe: Callable[[], Awaitable[float]], setting: Setting) -> Sample:
+async def probed(probe: Callable[[], Awaitable[float]], setting: Setting, probes: int = PROBES) -> Sample:
     """Return the times of many probes, one after another, ms."""
-    times = [await probe() for _ in range(5 if setting.quick else PROBES)]
+    times = [await probe() for _ in range(5 if setting.quick else probes)]
     return latencies(times, 1e-3)
 
 

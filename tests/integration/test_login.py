@@ -172,11 +172,14 @@ async def test_an_attempt_that_nobody_looked_at_is_not_counted(instance: Instanc
         event.remove(Engine, "before_cursor_execute", lose)
     passwords = instance.states["auth"]["accounts"]._passwords
     passwords._waiting += QUEUE + WORKERS
+    event.listen(Engine, "before_cursor_execute", lose)  # nor is anything done for who will be refused
     try:
-        busy = [await log_in(http, username) for _ in range(8)]
+        busy = await asyncio.gather(*(log_in(http, username) for _ in range(8)))
     finally:
         passwords._waiting -= QUEUE + WORKERS
+        event.remove(Engine, "before_cursor_execute", lose)
     assert {(answer.status_code, answer.headers["retry-after"]) for answer in busy} == {(503, "2")}
+    assert {answer.json()["detail"] for answer in busy} == {"Too many people sign in at this moment; try again."}
     assert await guess(http, username, 6) == [401] * 5 + [429]
 
 

@@ -89,9 +89,25 @@ async def test_a_running_lane_delivers_without_being_stopped() -> None:
     task = asyncio.create_task(lane.run())
     for number in range(3):
         lane.emit(call(number))
-        await asyncio.sleep(0.001)
-        assert keys(publisher)[-1] == number
+        async with asyncio.timeout(5):
+            while len(keys(publisher)) <= number:  # noqa: ASYNC110  # a fake sets no event
+                await asyncio.sleep(0.001)
     await lane.stop(task, 1)
+    assert keys(publisher) == [0, 1, 2]
+
+
+async def test_events_that_come_one_soon_after_another_go_out_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "GATHER_SECONDS", 60)
+    publisher = FakePublisher()
+    lane = lane_of(publisher)
+    task = asyncio.create_task(lane.run())
+    for number in range(3):
+        lane.emit(call(number))
+        await asyncio.sleep(0.001)
+    assert publisher.batches == []
+    await lane.stop(task, 5)  # and the end does not wait for more
+    assert [len(batch) for batch in publisher.batches] == [3]
+    assert lane.counts == {"accepted": 3, "delivered": 3}
 
 
 @pytest.mark.parametrize("broken", [Keyless(), NoText()], ids=["when its turn comes", "at once"])

@@ -98,6 +98,7 @@ class Authentication:
         self._emit(LoginFailed(user_id=user_id, reason=reason, client=client.fingerprint))
 
     async def _attempt(self, username: str, password: str, address: str) -> Authenticated:
+        self._passwords.look_for_a_place()
         attempt = await self._throttle.admit(folded(username), address)
         try:
             found = await self._accounts.credentials(username)

@@ -79,14 +79,18 @@ class Passwords:
 
         return await self._run(verify)
 
+    def look_for_a_place(self) -> None:
+        """Raise `HashingBusy` when `verify` would, now: before anything is done for an attempt that will be refused."""
+        if self._waiting >= QUEUE + WORKERS:
+            raise HashingBusy("Too many people sign in at this moment.")
+
     def close(self) -> None:
         """End the pool; waits for no hash."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, work: Callable[[], T]) -> T:
         """Run `work` in the pool; who is cancelled while it waits there gives its place back, and nothing is hashed."""
-        if self._waiting >= QUEUE + WORKERS:
-            raise HashingBusy("Too many people sign in at this moment.")
+        self.look_for_a_place()
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -15,6 +15,7 @@ import asyncio
 import hmac
 import ipaddress
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,7 +34,8 @@ logger = logging.getLogger(__name__)
 KNOWN_FOR = timedelta(days=30)
 SETTLE_SECONDS = 0.5
 """How long Redis may take to hear how an attempt ended; the person waits for it and is answered without it."""
-HOLD_SECONDS = 0.5
+HOLD_SECONDS = 1.0
+"""How long a refusal is held back at least, and twice as long at most: a crowd must not come back all at once."""
 HOLD_AT_MOST = 256
 """Refusals that are held back at a time: each is an open connection."""
 
@@ -132,7 +134,7 @@ class Throttle:
             return
         self._held_back += 1
         try:
-            await asyncio.sleep(HOLD_SECONDS)
+            await asyncio.sleep(random.uniform(HOLD_SECONDS, 2 * HOLD_SECONDS))
         finally:
             self._held_back -= 1
 

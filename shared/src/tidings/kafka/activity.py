@@ -5,6 +5,7 @@ than the buffer lasts, the oldest events are dropped and counted, and an `activi
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ OVERHEAD = 1_800
 """Bytes that an event takes in memory beside its value: the objects around it."""
 BATCH = 100
 """Encoding and sending so many takes a few milliseconds, in which no request is answered."""
+GATHER_SECONDS = 0.05
+"""How long the first event waits for others: a batch costs this service, Kafka and the consumer as much as an event."""
 RETRY_SECONDS = 1.0
 
 REASONS = ("buffer_full", "refused", "shutdown", "unencodable")
@@ -81,7 +84,7 @@ class ActivityLane:
         self._waiting: deque[Waiting] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
-        self._stopping = False
+        self._ending = asyncio.Event()
         self._untold = 0
         # Read when it is exported: a counter of OpenTelemetry's own would cost each drop as much as all the rest.
         meter.create_observable_counter(METRIC_EVENTS_DROPPED, [self._dropped], unit="{event}")
@@ -106,15 +109,17 @@ class ActivityLane:
 
     async def run(self) -> None:
         """Drain the buffer until `stop`; runs as one task for the life of the service."""
-        while not self._stopping or self._waiting:
+        while not self._ending.is_set() or self._waiting:
             await self._filled.wait()
             self._filled.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), GATHER_SECONDS)
             while self._waiting:
                 await self._publish_oldest()
 
     async def stop(self, task: "asyncio.Task[None]", deadline: float) -> None:
         """End `task`, which runs this lane, once the buffer is empty or after `deadline` seconds."""
-        self._stopping = True
+        self._ending.set()
         self._filled.set()
         await end(task, deadline)
         for waiting in self._waiting:
