@@ -302,7 +302,8 @@ async def test_another_password_needs_the_present_one_and_the_policy(person: Tab
 async def test_guessing_the_present_password_with_a_stolen_token_is_throttled(person: Tab) -> None:
     wrong = {"current_password": "not it at all", "new_password": "quite another password"}
     answers = [(await person.call("PATCH", "/api/me/password", json=wrong)).status_code for _ in range(7)]
-    assert answers == [403] * 5 + [429] * 2 or answers == [403] * 6 + [429]
+    assert answers[:5] == [403] * 5
+    assert set(answers[5:]) in ({429}, {403, 429})  # a refusal comes so late that the wait may be over
 
 
 async def test_a_deleted_account_leaves_nothing_of_the_person(instance: Instance, person: Tab, other: Tab) -> None:
