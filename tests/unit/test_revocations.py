@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
@@ -13,6 +13,8 @@ import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
 from pydantic import SecretStr
 
+from tidings import composition
+from tidings.composition import Parts
 from tidings.redis import revocations
 from tidings.redis.client import DECODING, connect
 from tidings.redis.errors import RedisUnavailable
@@ -24,6 +26,7 @@ from tidings.redis.revocations import (
     announce,
 )
 from tidings.redis.settings import RedisSettings
+from tidings.telemetry.setup import Telemetry
 
 ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
 SECONDS = 5
@@ -103,6 +106,42 @@ async def test_what_ended_before_the_reader_started_and_while_it_runs_is_known(r
         await announce(redis, [(TWO, soon()), (THREE, soon())])
         await until(lambda: reader.is_ended(TWO) and reader.is_ended(THREE))
         await reader.check()
+
+
+async def test_a_service_answers_nobody_before_it_knows_what_ended_before(
+    server: FakeServer, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(FakeAsyncRedis):
+        async def xread(self, *args: Any, **kwargs: Any) -> Any:
+            await asyncio.sleep(0.1)
+            return await super().xread(*args, **kwargs)
+
+    monkeypatch.setattr(composition, "connect", lambda _: Slow(server=server, **DECODING))
+    await announce(redis, [(ONE, soon())])
+    async with AsyncExitStack() as stack:
+        parts = Parts(stack, Telemetry("tidings-test"))
+        reader = await parts.revocations(RedisSettings(url=SecretStr("memory://redis")))
+        assert reader.is_ended(ONE)
+
+
+@pytest.mark.parametrize("away", ["refused", "silent"])
+async def test_without_redis_a_service_starts_all_the_same_and_is_not_ready(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    class Away(FakeAsyncRedis):
+        async def xread(self, *args: Any, **kwargs: Any) -> Any:
+            if away == "silent":
+                await asyncio.sleep(60)
+            return await super().xread(*args, **kwargs)
+
+    server.connected = away == "silent"
+    monkeypatch.setattr(composition, "connect", lambda _: Away(server=server, **DECODING))
+    monkeypatch.setattr(composition, "REVOCATIONS_PATIENCE", 0.05)
+    async with asyncio.timeout(SECONDS), AsyncExitStack() as stack:
+        parts = Parts(stack, Telemetry("tidings-test"))
+        reader = await parts.revocations(RedisSettings(url=SecretStr("memory://redis")))
+        with pytest.raises(RevocationsStale, match="no ended session is known"):
+            await reader.check()
 
 
 async def test_before_its_first_word_from_redis_a_reader_is_not_ready(server: FakeServer, redis: Any) -> None:

@@ -36,6 +36,8 @@ KEYS_DEADLINE = 1.0
 LANE_DEADLINE = 1.5
 RELAY_DEADLINE = 2.0
 REVOCATIONS_DEADLINE = 1.0
+REVOCATIONS_PATIENCE = 2.0
+"""How long a start may wait for Redis; without it the service answers all the same, but is not ready."""
 EXPIRY_DEADLINE = 0.5
 TELEMETRY_DEADLINE = 1.0
 
@@ -86,8 +88,8 @@ class Parts:
         self.background("expiry of idempotency keys", expiry.run, expiry.stop, EXPIRY_DEADLINE)
         return Idempotency(database, table, settings.address_key.get_secret_value())
 
-    def revocations(self, settings: RedisSettings) -> Revocations:
-        """Follow which sessions end; ready once those are known that ended before."""
+    async def revocations(self, settings: RedisSettings) -> Revocations:
+        """Follow which sessions end; returns once those are known that ended before, or that Redis does not answer."""
         redis = connect(settings)
         self._stack.push_async_callback(redis.aclose)
         revocations = Revocations(redis)
@@ -95,16 +97,17 @@ class Parts:
             revocations.check, "TIDINGS_REDIS_URL", only_to_start=True, as_of=lambda: revocations.as_of
         )
         self.background("revocations", revocations.run, revocations.stop, REVOCATIONS_DEADLINE)
+        await revocations.tried(REVOCATIONS_PATIENCE)
         return revocations
 
-    def verifier(self, settings: TokenSettings, redis: RedisSettings) -> TokenVerifier:
+    async def verifier(self, settings: TokenSettings, redis: RedisSettings) -> TokenVerifier:
         """Open a verifier that fetches auth's keys, and knows which sessions have ended."""
         client = httpx.AsyncClient(trust_env=False)  # auth is a neighbour, never behind a proxy
         self._stack.push_async_callback(client.aclose)
         keys = RemoteKeys(settings.jwks_url, client)
         self.health.checks["keys"] = Check(keys.check, "TIDINGS_TOKENS_JWKS_URL")
         self.background("keys", keys.run, keys.stop, KEYS_DEADLINE)
-        return TokenVerifier(keys, settings.issuer, settings.audience, self.revocations(redis))
+        return TokenVerifier(keys, settings.issuer, settings.audience, await self.revocations(redis))
 
     def background(self, what: str, run: Loop, stop: Stop, deadline: float) -> None:
         """Run a loop as a task, and stop it within `deadline` seconds when the service stops."""

@@ -104,7 +104,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             parts.relay(database, outbox, settings.kafka)
             idempotency = parts.idempotency(database, idempotency_keys, settings.activity)
             activity = parts.activity(settings.kafka)
-            revocations = parts.revocations(settings.redis)
+            revocations = await parts.revocations(settings.redis)
             rotation = Rotation(redis, settings.session.idle)
             announcer = Announcer(database, redis, rotation, revocations, issuer.longest)
             parts.background("announcer", announcer.run, announcer.stop, ANNOUNCER_DEADLINE)

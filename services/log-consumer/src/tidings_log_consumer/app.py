@@ -58,7 +58,7 @@ def create_app(settings: LogSettings) -> FastAPI:
             yield State(
                 consumer=consumer,
                 reading=Reading(database, telemetry.tracer),
-                verifier=parts.verifier(settings.tokens, settings.redis),
+                verifier=await parts.verifier(settings.tokens, settings.redis),
                 # Opened after the consumer, so closed before it: its last events are read too.
                 activity=parts.activity(settings.kafka),
                 health=parts.health,

@@ -51,7 +51,7 @@ def create_app(settings: MessagesSettings) -> FastAPI:
             yield State(
                 posting=Posting(idempotency, outbox, telemetry.tracer),
                 reading=Reading(database, telemetry.tracer),
-                verifier=parts.verifier(settings.tokens, settings.redis),
+                verifier=await parts.verifier(settings.tokens, settings.redis),
                 activity=parts.activity(settings.kafka),
                 health=parts.health,
             )

@@ -5,6 +5,7 @@ ended session's tokens are good until they expire.
 """
 
 import asyncio
+import contextlib
 import heapq
 import logging
 import math
@@ -81,6 +82,7 @@ class Revocations:
         self._by_time: list[tuple[float, UUID]] = []
         self._trouble = "it has not answered yet"
         self._following = False
+        self._tried = asyncio.Event()
         self._stopping = False
         self.as_of: datetime | None = None
         """When all that Redis had was last known."""
@@ -105,6 +107,11 @@ class Revocations:
                 f"last heard from Redis {age:.0f} s ago; until it is back, a session that ended since is refused only "
                 f"when its access token expires: {self._trouble}"
             )
+
+    async def tried(self, seconds: float) -> None:
+        """Wait until `run` has learned what ended before, or that Redis does not say; `seconds` at most."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._tried.wait(), seconds)
 
     async def run(self) -> None:
         """Follow the stream until `stop`, through every loss of Redis."""
@@ -166,12 +173,14 @@ class Revocations:
             logger.info("ended sessions are known: %d that matter", len(self._until))
         self._following = True
         self.as_of = datetime.now(UTC)
+        self._tried.set()
 
     def _note_loss(self, error: Exception) -> None:
         self._trouble = str(error) or type(error).__name__
         if self._following:
             logger.warning("news of ended sessions does not come in: %s", self._trouble)
         self._following = False
+        self._tried.set()
 
     def _note_stranger(self) -> None:
         if not self.ignored:
