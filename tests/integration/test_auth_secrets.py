@@ -2,7 +2,6 @@
 
 import base64
 import io
-import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import SecretStr
 from support.collector import Collector
 from support.dump import everything_in
 from support.instance import Instance, running_instance
+from support.logged import logged
 from support.logins import from_address
 from support.tab import OURS, Tab
 from support.told import events_of
@@ -22,7 +22,6 @@ from tidings.database.settings import DatabaseSettings
 from tidings.events.topics import REGISTRY
 from tidings.redis.client import connect
 from tidings.redis.settings import RedisSettings
-from tidings.telemetry.logs import configure_logging
 from tidings_auth.rotation import RefreshToken
 from tidings_local.backends import Backends
 
@@ -34,14 +33,8 @@ FIRST, WRONG, SECOND = (f"sentinel-{word}-5b1f" for word in ("first-password", "
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What is written to the log, also the least; logging is as before afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logging("DEBUG", stream)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with logged("DEBUG") as stream:
+        yield stream
 
 
 @pytest.fixture

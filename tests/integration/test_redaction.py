@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import logging
 from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -17,6 +16,7 @@ from pydantic_core import to_json
 
 from support.collector import Collector
 from support.dump import everything_in
+from support.logged import logged
 from support.metrics import points
 from support.secret_payloads import Payloads
 from support.topic import records_of
@@ -34,7 +34,6 @@ from tidings.kafka.settings import KafkaSettings
 from tidings.outbox.record import Outbox
 from tidings.outbox.relay import Relay
 from tidings.outbox.table import outbox_table
-from tidings.telemetry.logs import configure_logging
 from tidings.telemetry.setup import Telemetry
 from tidings_local.backends import Backends
 from tidings_log_consumer.ingest import Ingest
@@ -63,14 +62,8 @@ class Anything(EventData):
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What is written to the log; logging is as before afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logging("INFO", stream)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with logged("INFO") as stream:
+        yield stream
 
 
 class Bench:

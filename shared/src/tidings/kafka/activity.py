@@ -113,7 +113,8 @@ class ActivityLane:
             await self._filled.wait()
             self._filled.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), GATHER_SECONDS)
+                async with asyncio.timeout(GATHER_SECONDS):
+                    await self._ending.wait()
             while self._waiting:
                 await self._publish_oldest()
 

@@ -111,7 +111,8 @@ class Revocations:
     async def tried(self, seconds: float) -> None:
         """Wait until `run` has learned what ended before, or that Redis does not say; `seconds` at most."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._tried.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._tried.wait()
 
     async def run(self) -> None:
         """Follow the stream until `stop`, through every loss of Redis."""
