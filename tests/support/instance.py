@@ -12,11 +12,13 @@ from typing import Any
 import httpx
 import uvicorn
 
+from tidings.serving import PARSER, Parser, server_config
 from tidings_local.backends import Backends
 from tidings_local.gateway import Gateway
 from tidings_local.home import create_home
 from tidings_local.services import Services, build_services
 
+DRAIN_SECONDS = 5
 PASSWORD = "a password that nobody else has"
 
 
@@ -67,7 +69,7 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running_instance(backends: Backends, folder: Path) -> AsyncIterator[Instance]:
+async def running_instance(backends: Backends, folder: Path, parser: Parser = PARSER) -> AsyncIterator[Instance]:
     """Run all services until the block ends; wait until they are ready."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -75,7 +77,7 @@ async def running_instance(backends: Backends, folder: Path) -> AsyncIterator[In
         services = build_services(backends, folder / "secrets", url)
         await services.migrate()
         gateway = Gateway(services.apps, create_home(backends.described, lambda: gateway.states))
-        server = _Server(uvicorn.Config(gateway, log_config=None, access_log=False, proxy_headers=False))
+        server = _Server(server_config(gateway, drain_seconds=DRAIN_SECONDS, parser=parser))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         async with httpx.AsyncClient(base_url=url, timeout=15) as http:
             try:

@@ -20,6 +20,7 @@ from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database, DatabaseUnavailable
 from tidings.http.settings import HttpSettings
 from tidings.outbox import commands as outbox_commands
+from tidings.serving import server_config
 from tidings.settings import Settings, SettingsError, load
 from tidings.signals import end_on_signals
 from tidings.telemetry.logs import configure_logging
@@ -125,18 +126,8 @@ def _settings(kind: type[S]) -> S:
 
 
 def _serve(app: FastAPI, settings: ServiceSettings) -> int:
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.http.host,
-            port=settings.http.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # a client could name any address as its own
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-        )
-    )
+    config = server_config(app, drain_seconds=DRAIN_SECONDS, host=settings.http.host, port=settings.http.port)
+    server = uvicorn.Server(config)
     end_on_signals()
     gc.freeze()  # what is imported stays; the collector need not go through it again and again
     server.run()

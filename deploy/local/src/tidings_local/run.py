@@ -7,6 +7,7 @@ import sys
 
 import uvicorn
 
+from tidings.serving import server_config
 from tidings.settings import SettingsError
 from tidings.telemetry.logs import configure_logging
 from tidings_local.backends import Backends, embedded_backends, real_backends
@@ -54,21 +55,19 @@ async def _serve(settings: LocalSettings, backends: Backends, listener: socket.s
     await services.migrate()
     gateway = Gateway(services.apps, create_home(backends.described, lambda: gateway.states))
     gateways.append(gateway)
-    config = uvicorn.Config(
-        gateway,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
+    config = server_config(gateway, drain_seconds=DRAIN_SECONDS)
     await _Server(config, settings, backends).serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """uvicorn, saying where it is once it answers."""
 
-    def __init__(self, config: uvicorn.Config, settings: LocalSettings, backends: Backends) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,  # noqa: TID251  # the type only; server_config makes it
+        settings: LocalSettings,
+        backends: Backends,
+    ) -> None:
         super().__init__(config)
         self._settings = settings
         self._backends = backends
