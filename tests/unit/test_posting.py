@@ -19,8 +19,35 @@ def test_a_message_is_trimmed_and_otherwise_as_it_was_written(text: str, kept: s
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\r ", "\u3000\u2003"])
 def test_a_message_of_spaces_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match="at least one character"):
+    with pytest.raises(ValueError, match="at least one character that can be seen"):
         normalised(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["\u3164", " \u3164\n\u3164 ", "\u200b\ufeff", "\u2800", "\x07\x1b", "\ufe0f", "\u200d"]
+)
+def test_a_message_that_shows_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="at least one character that can be seen"):
+        normalised(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "👩\u200d👩\u200d👧",
+        "❤\ufe0f",
+        "🏴\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f",
+        "می\u200cخواهم",
+        "क\u094d\u200dष",
+        "\u200fשלום\u200f",
+        "\ufefftext\u200b",
+        "ㅋㅋㅋ",
+        "\U0001fae9",
+    ],
+    ids=ascii,
+)
+def test_invisible_characters_beside_visible_ones_stay(text: str) -> None:
+    assert normalised(text) == text
 
 
 @pytest.mark.parametrize("character", ["a", "가", "🌤"])

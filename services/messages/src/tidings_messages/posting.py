@@ -15,6 +15,7 @@ from tidings.outbox.record import Outbox
 from tidings.principal import Principal
 from tidings.telemetry import names
 from tidings.telemetry.propagation import current_trace_id
+from tidings.text import shows_something
 from tidings_messages.tables import messages
 
 MAX_LENGTH = 10_000
@@ -41,14 +42,17 @@ class Posted:
 
 
 def normalised(text: str) -> str:
-    """Return `text` trimmed; raise `ValueError`, saying what to change, when it is no message."""
+    """Return `text` without the spaces at its ends; raise `ValueError`, with the remedy, when it is not a message.
+
+    Invisible characters stay wherever they are, also at the ends: one at the end may belong to the emoji before it.
+    """
     trimmed = text.strip()
-    if not trimmed:
-        raise ValueError("a message needs at least one character that is not a space")
-    if len(trimmed) > MAX_LENGTH:
-        raise ValueError(f"a message has at most {MAX_LENGTH:,} characters; this one has {len(trimmed):,}")
     if "\0" in trimmed:
         raise ValueError("a message must not contain the NUL character")
+    if not shows_something(trimmed):
+        raise ValueError("a message needs at least one character that can be seen")
+    if len(trimmed) > MAX_LENGTH:
+        raise ValueError(f"a message has at most {MAX_LENGTH:,} characters; this one has {len(trimmed):,}")
     return trimmed
 
 

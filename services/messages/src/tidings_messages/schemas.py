@@ -15,7 +15,10 @@ EVENT_ID = "01980d2b-52d3-7a3c-9c1f-4d2a8b7e6f50"
 Text = Annotated[
     str,
     AfterValidator(normalised),
-    Field(description="1 to 10,000 characters after trimming", examples=["안녕하세요, 기록합니다."]),
+    Field(
+        description="1 to 10,000 characters without the spaces at its ends; at least one can be seen",
+        examples=["안녕하세요, 기록합니다."],
+    ),
 ]
 
 
