@@ -245,7 +245,34 @@ def test_an_admin_who_is_disabled_is_no_admin_that_anybody_may_count_on(console:
     assert complained == "boss is an admin, and disabled; to let it sign in: enable boss"
 
 
-@pytest.mark.parametrize("command", ["disable", "enable", "sessions"])
+def test_respell_shows_the_name_as_given(console: Console, admin: str) -> None:
+    mina = user(console, "MINA")
+    for _ in range(2):  # the second time changes nothing
+        ended = console.run("respell", "Ｍina")
+        assert ended == (0, "Ｍina is shown like this from the next sign-in or refresh on", "")
+    (row,) = console.all(select(users).where(users.c.id == mina))
+    assert (row.username, row.username_folded) == ("Ｍina", "mina")
+    assert console.events()[4:] == ["user.renamed"]
+    (event,) = console.all(select(outbox.c.value).order_by(outbox.c.position.desc()).limit(1))
+    assert json.loads(event.value) == {"user_id": str(mina), "username": "Ｍina"}
+
+
+def test_respell_refuses_what_is_not_a_username(console: Console) -> None:
+    code, printed, complained = console.run("respell", "mina\u3164")
+    assert (code, printed) == (1, "")
+    assert complained.endswith(": a username has letters of any script, digits and . _ - only")
+
+
+@pytest.mark.parametrize("spelling", ["ㅋㅋㅋ", "\u110f" * 3, "\uffbb" * 3], ids=ascii)
+def test_every_spelling_of_a_name_finds_the_account(console: Console, admin: str, spelling: str) -> None:
+    user(console, "ㅋㅋㅋ")
+    assert console.run("disable", spelling) == (0, "ㅋㅋㅋ is disabled, and its sessions have ended", "")
+    assert console.run("sessions", spelling) == (0, "ㅋㅋㅋ is signed in nowhere", "")
+    assert console.run("enable", spelling) == (0, "ㅋㅋㅋ may sign in", "")
+    assert console.run("create-admin", spelling, "--promote")[1] == "ㅋㅋㅋ is an admin now; its sessions have ended"
+
+
+@pytest.mark.parametrize("command", ["disable", "enable", "respell", "sessions"])
 def test_an_account_that_nobody_knows_is_named(console: Console, command: str) -> None:
     assert console.run(command, "nobody") == (1, "", "There is no account named nobody.")
 
@@ -260,7 +287,7 @@ def test_sessions_are_listed_newest_first_in_words_that_harm_no_terminal(console
     assert [line.split()[0] for line in lines] == [str(second), str(first)]
     assert lines[1].startswith(f"{first}  signed in {now}")
     assert lines[1].endswith(" UTC  192.0.2.7  a phone")
-    assert lines[0].endswith("  a ?[2Jlaptop??")
+    assert lines[0].endswith("  a [2Jlaptop")
 
 
 def test_one_session_ends_or_all(console: Console) -> None:
@@ -293,14 +320,14 @@ def test_wrong_words_end_with_2_and_say_which(console: Console, words: list[str]
     assert complaint in complained
 
 
-@pytest.mark.parametrize("command", ["create-admin", "disable", "enable", "sessions"])
+@pytest.mark.parametrize("command", ["create-admin", "disable", "enable", "respell", "sessions"])
 def test_help_says_what_it_does(console: Console, command: str) -> None:
     code, printed, _ = console.run(command, "--help")
     assert code == 0
     assert next(one.help for one in COMMANDS if one.name == command) in printed.replace("\n", " ")
 
 
-@pytest.mark.parametrize("command", ["create-admin", "disable", "enable", "sessions"])
+@pytest.mark.parametrize("command", ["create-admin", "disable", "enable", "respell", "sessions"])
 def test_without_a_database_the_setting_is_named(
     console: Console, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

@@ -1,17 +1,24 @@
 """Migrations: up, down and up again on both databases, and afterwards the tables are those of the code."""
 
+import unicodedata
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 from alembic.util import CommandError
 from pydantic import SecretStr
-from sqlalchemy import inspect, text
+from sqlalchemy import insert, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidings.database.engine import create_engine
 from tidings.database.migrations import SchemaBehind, check_models, downgrade, require_head, upgrade
 from tidings.database.settings import DatabaseSettings
+from tidings.database.spelling import ROWS_AT_ONCE
+from tidings.events import uuid7
+from tidings_auth import tables as auth
+from tidings_auth.usernames import folded
 from tidings_local.backends import Backends
+from tidings_messages import tables as messages
 
 PACKAGES = ["tidings_auth", "tidings_messages", "tidings_log_consumer"]
 
@@ -41,6 +48,48 @@ async def test_up_down_up_leaves_the_tables_of_the_code(package: str, engine: As
     await require_head(engine, package)
 
 
+TYPED = ["ㅋㅋㅋ", "ㅠㅠ민ㄳ", "mina", "MINA", "ミナコ", "김미나", "José"]
+OLD_SYLLABLE = "\u1112\u119e\u11ab글"
+"""An old Hangul syllable of conjoining jamo, which is drawn as one."""
+
+
+async def test_stored_usernames_are_shown_as_typed_after_the_upgrade(engine: AsyncEngine) -> None:
+    names = [*TYPED, OLD_SYLLABLE]
+    await upgrade(engine, "tidings_auth", "0004")
+    rows = [
+        {
+            "id": uuid7(),
+            "username": unicodedata.normalize("NFKC", name),
+            "username_folded": str(number),
+            "password_hash": "",
+            "role": "user",
+            "created_at": datetime.now(UTC),
+        }
+        for number, name in enumerate(names)
+    ]
+    async with engine.begin() as connection:
+        await connection.execute(insert(auth.users), rows)
+    await upgrade(engine, "tidings_auth")
+    async with engine.connect() as connection:
+        stored = (await connection.execute(select(auth.users).order_by(auth.users.c.id))).all()
+    assert [row.username for row in stored] == names
+    assert [row.username_folded for row in stored] == [str(number) for number in range(len(names))]
+    assert [folded(row.username) for row in stored] == [folded(name) for name in names]
+
+
+async def test_stored_authors_are_shown_as_typed_after_the_upgrade(engine: AsyncEngine) -> None:
+    await upgrade(engine, "tidings_messages", "0003")
+    row = {"author_id": uuid7(), "message": "\u110f stays", "created_at": datetime.now(UTC)}
+    names = ["\u110f" * 3, "mina"] * (ROWS_AT_ONCE + 1)
+    async with engine.begin() as connection:
+        await connection.execute(insert(messages.messages), [{**row, "id": uuid7(), "author": name} for name in names])
+    await upgrade(engine, "tidings_messages")
+    async with engine.connect() as connection:
+        stored = (await connection.execute(select(messages.messages).order_by(messages.messages.c.id))).all()
+    assert [found.author for found in stored] == ["ㅋㅋㅋ", "mina"] * (ROWS_AT_ONCE + 1)
+    assert {found.message for found in stored} == {row["message"]}
+
+
 async def test_the_check_sees_a_table_that_the_code_does_not_have(engine: AsyncEngine) -> None:
     await upgrade(engine, "tidings_messages")
     async with engine.begin() as connection:
@@ -50,7 +99,7 @@ async def test_the_check_sees_a_table_that_the_code_does_not_have(engine: AsyncE
 
 
 async def test_a_database_without_migrations_is_named_by_the_missing_revision(engine: AsyncEngine) -> None:
-    with pytest.raises(SchemaBehind, match="0003 is missing: run python -m tidings_messages migrate"):
+    with pytest.raises(SchemaBehind, match="0004 is missing: run python -m tidings_messages migrate"):
         await require_head(engine, "tidings_messages")
 
 

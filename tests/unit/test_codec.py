@@ -25,6 +25,7 @@ from tidings.events import (
     UserEnabled,
     UserPasswordChanged,
     UserRegistered,
+    UserRenamed,
     UserRoleChanged,
     decode,
     encode,
@@ -47,7 +48,7 @@ MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=ZONE
 DATA: st.SearchStrategy[EventData] = st.one_of(
     *(
         st.builds(kind, user_id=st.uuids(), username=NAME)
-        for kind in (UserRegistered, UserPasswordChanged, UserDeleted)
+        for kind in (UserRegistered, UserRenamed, UserPasswordChanged, UserDeleted)
     ),
     *(
         st.builds(kind, user_id=st.uuids(), username=NAME, by=st.none() | st.uuids())

@@ -1,12 +1,14 @@
-"""Usernames: which are allowed, and which are the same."""
+"""Usernames: which are allowed, how they are shown, and which are the same."""
 
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings_auth.usernames import folded, normalised
+from tidings.text import is_invisible
+from tidings_auth.usernames import MAX_GIVEN, MAX_LENGTH, folded, normalised
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ from tidings_auth.usernames import folded, normalised
     ],
 )
 def test_letters_of_any_script_digits_and_three_signs_are_allowed(name: str) -> None:
-    assert normalised(name) == unicodedata.normalize("NFKC", name)
+    assert normalised(name) == unicodedata.normalize("NFC", name)
 
 
 @pytest.mark.parametrize("name", ["", "a", "미나", "x" * 65, "가" * 65, "e\u0301a"])
@@ -101,12 +103,40 @@ def test_a_name_needs_a_letter_or_digit(name: str) -> None:
         normalised(name)
 
 
+@pytest.mark.parametrize("blank", ["\U00013441", "\U00016fe4", "\u2800"], ids=ascii)
+def test_a_letter_with_an_empty_glyph_is_refused(blank: str) -> None:
+    with pytest.raises(ValueError, match="only"):
+        normalised(blank * 3)
+
+
 @pytest.mark.parametrize(
-    ("given_name", "kept"),
-    [("ＭＩＮＡ", "MINA"), ("ﾐﾅｺ", "ミナコ"), ("김미나", "김미나"), ("ﬁona", "fiona"), ("１２３", "123")],
+    "name",
+    ["ㅋㅋㅋ", "ㅠㅠㅠ", "ㄱㅏㄴ", "ＭＩＮＡ", "ﾐﾅｺ", "ﬁona", "１２３", "mina²", "김미나", "Mina", "ｍｉｎａ＿１"],
 )
-def test_a_name_is_kept_in_nfkc(given_name: str, kept: str) -> None:
-    assert normalised(given_name) == kept
+def test_a_name_is_shown_as_it_was_typed(name: str) -> None:
+    assert normalised(name) == name
+
+
+@pytest.mark.parametrize("name", ["김미나", "José", "Việt"])
+def test_a_name_typed_in_parts_is_shown_composed(name: str) -> None:
+    assert normalised(unicodedata.normalize("NFD", name)) == name
+
+
+def test_a_shown_name_has_nothing_invisible() -> None:
+    for code in range(sys.maxunicode + 1):
+        try:
+            shown = normalised(f"mina{chr(code)}")
+        except ValueError:
+            continue
+        assert not is_invisible(shown[-1]), hex(code)
+        assert unicodedata.category(shown[-1])[0] not in "CZ", hex(code)
+
+
+@pytest.mark.parametrize("name", ["ﬃ" * 22, "㌖" * 11, "ﷲ" * 17])
+def test_a_name_of_ligatures_is_short_enough_written_out(name: str) -> None:
+    assert len(name) <= MAX_LENGTH < len(unicodedata.normalize("NFKC", name))
+    with pytest.raises(ValueError, match="at most 64 characters, with every ligature written out"):
+        normalised(name)
 
 
 @pytest.mark.parametrize(
@@ -133,13 +163,29 @@ def test_names_that_differ_otherwise_are_not_the_same(one: str, other: str) -> N
     assert folded(one) != folded(other)
 
 
-@given(st.text(min_size=3, max_size=64))
-def test_what_is_allowed_stays_as_it_is_and_fits_its_columns(text: str) -> None:
+LETTERS = st.characters(categories=["Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd"])
+COMPATIBILITY = st.sampled_from("ㅋㅠㄳㄱㅏﾐﾅﾞＭｉ１²ﬁﬃſẞßİıΐǆǅ㎏ㇿ각칵\u0301\u0345._-")
+NAMES = st.text(LETTERS | COMPATIBILITY, min_size=2, max_size=64)
+
+
+@given(NAMES)
+def test_an_allowed_name_stays_as_it_is_and_fits_its_columns(text: str) -> None:
     try:
         name = normalised(text)
     except ValueError:
         return
-    assert normalised(name) == name
+    assert normalised(name) == name == unicodedata.normalize("NFC", text)
+    assert len(name) <= MAX_LENGTH
     assert len(folded(name)) <= 255
-    assert folded(folded(name)) == folded(name) == folded(text)
-    assert folded(name.swapcase().swapcase()) == folded(name.swapcase())
+
+
+@given(NAMES)
+def test_every_spelling_of_an_allowed_name_is_the_same(text: str) -> None:
+    try:
+        name = normalised(text)
+    except ValueError:
+        return
+    spellings = [unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")]
+    spellings += [text, name.casefold(), folded(name), unicodedata.normalize("NFKC", name).casefold()]
+    assert {folded(spelling) for spelling in spellings} == {folded(name)}
+    assert all(len(spelling) <= MAX_GIVEN for spelling in spellings)

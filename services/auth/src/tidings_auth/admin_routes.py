@@ -13,6 +13,7 @@ from tidings.principal import Principal
 from tidings_auth.accounts import Account, NoSuchAccount
 from tidings_auth.administration import Administration, LastAdmin, NotAdmin
 from tidings_auth.schemas import USER_ID, AccountChange, ManagedUser
+from tidings_auth.usernames import MAX_GIVEN
 
 router = APIRouter(tags=["admin"])
 
@@ -30,7 +31,9 @@ async def admin(caller: CurrentUser) -> Principal:
 
 
 Admin = Annotated[Principal, Depends(admin)]
-Username = Annotated[str | None, Query(description="only the account of this username", examples=["mina"])]
+Username = Annotated[
+    str | None, Query(max_length=MAX_GIVEN, description="only the account of this username", examples=["mina"])
+]
 UserId = Annotated[UUID, Path(examples=[USER_ID])]
 AdministrationPart = Annotated[Administration, from_state("administration")]
 

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, Transaction
-from tidings.events import UserDisabled, UserEnabled, UserRoleChanged
+from tidings.events import UserDisabled, UserEnabled, UserRenamed, UserRoleChanged
 from tidings.events.accounts import AccountEvent
 from tidings.outbox.record import Outbox
 from tidings.principal import Role
@@ -119,6 +119,29 @@ class Administration:
 
         with self._tracer.start_as_current_span(names.SPAN_CHANGE_ACCOUNT):
             return await self._database.run_in_transaction(write)
+
+    async def respell(self, user_id: UUID, username: str) -> Account:
+        """Show an account's name in another spelling; the spelling that it has already makes no event.
+
+        Args:
+            user_id: whose.
+            username: as `normalised` returns it; it must find this account.
+
+        Raises:
+            NoSuchAccount: it is gone.
+            DatabaseUnavailable: nothing is known to have changed.
+        """
+
+        async def write(transaction: Transaction) -> Account:
+            account = await locked(transaction, user_id)
+            if account.username == username:
+                return account
+            renamed = replace(account, username=username)
+            await transaction.execute(update(users).where(users.c.id == user_id).values(username=username))
+            await self._record(transaction, UserRenamed(**_who(renamed)))
+            return renamed
+
+        return await self._database.run_in_transaction(write)
 
     async def _apply(self, transaction: Transaction, before: Account, after: Account, by: UUID | None) -> None:
         """Write what changed, with its events, and end the sessions that it concerns."""

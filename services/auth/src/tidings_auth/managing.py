@@ -23,6 +23,7 @@ from tidings.database.transactions import Database, Transaction
 from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.settings import Settings, group
+from tidings.text import one_line
 from tidings_auth import usernames
 from tidings_auth.accounts import Account, Accounts, NoSuchAccount, UsernameTaken, locked
 from tidings_auth.administration import Administration, LastAdmin
@@ -90,7 +91,7 @@ def add_create_admin(parser: argparse.ArgumentParser) -> None:
 
 
 def add_username(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `disable` and `enable`."""
+    """Add the arguments of `disable`, `enable` and `respell`."""
     parser.add_argument("username")
 
 
@@ -104,10 +105,7 @@ def add_sessions(parser: argparse.ArgumentParser) -> None:
 
 async def create_admin(management: Management, arguments: argparse.Namespace) -> str:
     """Make an admin. To run it again is no error, so a job that is repeated may."""
-    try:
-        username = usernames.normalised(arguments.username)
-    except ValueError as error:
-        raise CommandFailed(f"{arguments.username}: {error}") from None
+    username = _allowed(arguments.username)
     try:
         account = await management.accounts.named(username)
     except NoSuchAccount:
@@ -144,6 +142,14 @@ async def enable(management: Management, arguments: argparse.Namespace) -> str:
     return f"{account.username} may sign in"
 
 
+async def respell(management: Management, arguments: argparse.Namespace) -> str:
+    """Show an account's name as it is written here; both spellings must count as the same name."""
+    username = _allowed(arguments.username)
+    account = await management.accounts.named(username)
+    await management.administration.respell(account.id, username)
+    return f"{username} is shown like this from the next sign-in or refresh on"
+
+
 async def list_or_end_sessions(management: Management, arguments: argparse.Namespace) -> str:
     """List the live sessions of an account, or end them."""
     account = await management.accounts.named(arguments.username)
@@ -165,8 +171,16 @@ COMMANDS = (
     _command("create-admin", "make an account that may manage all others", create_admin, add_create_admin),
     _command("disable", "have an account no longer sign in, and end its sessions", disable, add_username),
     _command("enable", "let a disabled account sign in again", enable, add_username),
+    _command("respell", "show a username in the spelling given here", respell, add_username),
     _command("sessions", "list where an account is signed in, or end it", list_or_end_sessions, add_sessions),
 )
+
+
+def _allowed(username: str) -> str:
+    try:
+        return usernames.normalised(username)
+    except ValueError as error:
+        raise CommandFailed(f"{username}: {error}") from None
 
 
 async def _listed(database: Database, account: Account) -> str:
@@ -177,16 +191,11 @@ async def _listed(database: Database, account: Account) -> str:
         rows = await connection.execute(select(sessions).where(live).order_by(sessions.c.id.desc()))
         return [
             f"{row.id}  signed in {row.created_at:%Y-%m-%d %H:%M}  last seen {row.last_seen_at:%Y-%m-%d %H:%M} UTC  "
-            f"{row.address or '-'}  {_harmless(row.device or '-')}"
+            f"{row.address or '-'}  {one_line(row.device or '') or '-'}"
             for row in rows
         ]
 
     return "\n".join(await database.read(read)) or f"{account.username} is signed in nowhere"
-
-
-def _harmless(text: str) -> str:
-    """Return what a stranger sent without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _password(file: str | None, username: str, min_length: int) -> str:

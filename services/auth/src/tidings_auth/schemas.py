@@ -15,7 +15,11 @@ SESSION_ID = "01980d2b-1f6a-7c44-8e02-b3a9d5c7e610"
 Username = Annotated[
     str,
     AfterValidator(usernames.normalised),
-    Field(description="3 to 64 letters of any script, digits, `.` `_` `-`; case does not count", examples=["mina"]),
+    Field(
+        description="3 to 64 letters of any script, digits, `.` `_` `-`. It is shown as typed, in NFC. Names that "
+        "differ only in case or in compatible letters, such as those of full width, are the same (NFKC).",
+        examples=["mina"],
+    ),
 ]
 Password = Annotated[
     SecretStr, Field(description="8 to 256 characters of any kind", examples=["correct horse battery"])

@@ -12,7 +12,7 @@ users = Table(
     "users",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("username", String(64), nullable=False, comment="as the person wrote it, NFKC"),
+    Column("username", String(64), nullable=False, comment="as the person wrote it, NFC"),
     Column("username_folded", String(255), nullable=False, unique=True, comment="NFKC and case folded: unique"),
     Column("password_hash", ascii_text(255), nullable=False, comment="argon2id, with its parameters and salt"),
     Column("role", ascii_text(16), nullable=False),

@@ -6,6 +6,7 @@ from tidings.events.accounts import (
     UserEnabled,
     UserPasswordChanged,
     UserRegistered,
+    UserRenamed,
     UserRoleChanged,
 )
 from tidings.events.activity import ActivityGap, ApiRequest
@@ -36,6 +37,7 @@ __all__ = [
     "UserEnabled",
     "UserPasswordChanged",
     "UserRegistered",
+    "UserRenamed",
     "UserRoleChanged",
     "decode",
     "encode",

@@ -41,6 +41,13 @@ class UserRegistered(AccountEvent):
     name: ClassVar[str] = "user.registered"
 
 
+class UserRenamed(AccountEvent):
+    """An account's name is shown in another spelling that counts as the same name."""
+
+    model_config = example()
+    name: ClassVar[str] = "user.renamed"
+
+
 class UserPasswordChanged(AccountEvent):
     """A person chose another password; the person's other sessions end with it."""
 

@@ -6,6 +6,7 @@ from tidings.events.accounts import (
     UserEnabled,
     UserPasswordChanged,
     UserRegistered,
+    UserRenamed,
     UserRoleChanged,
 )
 from tidings.events.activity import ActivityGap, ApiRequest
@@ -17,6 +18,7 @@ CATALOGUE: dict[str, type[EventData]] = {
     data.type(): data
     for data in (
         UserRegistered,
+        UserRenamed,
         UserPasswordChanged,
         UserDisabled,
         UserEnabled,
