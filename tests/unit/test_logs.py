@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tidings.telemetry.logs import configure_logging, current_service
+from tidings.text import one_line
 from unit.fakes import in_span
 
 LOGGER = logging.getLogger("tidings.test")
@@ -111,3 +112,22 @@ def test_no_part_of_a_line_has_a_secret(stream: io.StringIO) -> None:
     assert line["headers"] == {"Authorization": "[redacted]", "x": ["[redacted]"]}
     assert line["who"] == "mina"
     assert "mysql://[redacted]@db/x" in line["exc_info"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['a\n{"level": "ERROR"}', "a\u2028b\u2029c\u0085d", "a\x1b[2J\x9b2J\x7f", "a\u202eb\u2066\u200b\ufeff\U000e0041"],
+    ids=ascii,
+)
+def test_stranger_text_cannot_forge_or_hide_a_line(stream: io.StringIO, text: str) -> None:
+    LOGGER.info("said %s", text, extra={"device": text})
+    written = stream.getvalue().removesuffix("\n")
+    assert written.splitlines() == [written]
+    assert one_line(written) == written
+    record = json.loads(written)
+    assert (record["message"], record["device"]) == (f"said {text}", text)
+
+
+def test_visible_text_is_readable_in_a_log_line(stream: io.StringIO) -> None:
+    LOGGER.info("안녕 🌤 é")
+    assert "안녕 🌤 é" in stream.getvalue()

@@ -519,3 +519,39 @@ async def test_no_host_header_keeps_a_call_out_of_the_traces(
 ) -> None:
     answer, spans = await spans_of(exported, "/api/x", Host=host)
     assert (answer.status_code, spans) == (200, ["GET /api/{name}"])
+
+
+@pytest.mark.parametrize("name", [b"user-agent", b"host", b"traceparent", b"tracestate", b"baggage", b"authorization"])
+@pytest.mark.parametrize(
+    "value", [b"\xff\\x", b"\xff\\N{nothing}", b"\xff\\ud800", "é\\x".encode("latin-1")], ids=ascii
+)
+async def test_header_that_is_not_utf_8_fails_no_request(name: bytes, value: bytes) -> None:
+    sent, _ = await raw_call({"headers": [(name, value)]})
+    assert sent[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("내 전화기 📱".encode(), "내 전화기 📱"),
+        ("Müller's phone".encode("latin-1"), "Müller's phone"),
+        (b"caf\xe9 \\n{\\x22forged\\x22: 1}", "café \\n{\\x22forged\\x22: 1}"),
+        (b"a\x9b2J\xc2\x85b\tc", "a 2JÂ b c"),
+        ("safe\u202egnp.exe\u2028\u200b".encode(), "safegnp.exe"),
+        (b"Mozilla/5.0", "Mozilla/5.0"),
+    ],
+    ids=ascii,
+)
+async def test_user_agent_is_one_readable_line_in_the_span(value: bytes, shown: str) -> None:
+    SPANS.clear()
+    await raw_call({"headers": [(b"user-agent", value)]})
+    (span,) = SPANS.get_finished_spans()
+    assert span.attributes
+    assert span.attributes["user_agent.original"] == shown
+
+
+@pytest.mark.parametrize("extra", ["\u00ad", "\u200b", "\ufeff", "\u3164"], ids=ascii)
+async def test_header_that_nobody_sees_is_left_as_it_was_sent(extra: str) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    sent, _ = await raw_call({"headers": [(b"traceparent", f"00-{trace_id}-00f067aa0ba902b7-01{extra}".encode())]})
+    assert trace_id not in header(sent, "traceresponse")

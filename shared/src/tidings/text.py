@@ -1,5 +1,6 @@
 """Text that people write and see: which characters show nothing, and how a stranger's text becomes one safe line."""
 
+import json
 import re
 
 IGNORABLE = (
@@ -35,6 +36,7 @@ _INVISIBLE = "".join(f"{chr(first)}-{chr(last)}" for first, last in IGNORABLE + 
 _GAP = r"\s\x00-\x1f\x7f-\x9f"
 _INVISIBLES = re.compile(f"[{_INVISIBLE}]+")
 _GAPS = re.compile(f"[{_GAP}]+")
+_UNSAFE_IN_JSON = re.compile(f"[\x7f-\x9f\u2028\u2029{_INVISIBLE}]")
 _VISIBLE = re.compile(f"[^{_GAP}{_INVISIBLE}]")
 
 
@@ -59,3 +61,12 @@ def one_line(text: str) -> str:
     stands beside them.
     """
     return _GAPS.sub(" ", _INVISIBLES.sub("", text)).strip()
+
+
+def safe_json(document: str) -> str:
+    """Return JSON in which what cannot be seen is written as an escape; it means the same.
+
+    JSON itself asks for that only below U+0020. A terminal also obeys U+009B, and many readers of logs start a new line
+    at U+0085 and U+2028.
+    """
+    return _UNSAFE_IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], document)

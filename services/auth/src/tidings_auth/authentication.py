@@ -37,7 +37,7 @@ class Client:
 
     address: str
     device: str
-    """Its User-Agent."""
+    """Its User-Agent, as one line that fits the column."""
     fingerprint: str | None
     """Keyed hash of its address, as events carry it."""
 

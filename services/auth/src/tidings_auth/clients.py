@@ -4,7 +4,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from tidings.http.headers import header_text
 from tidings_auth.authentication import Client
+
+DEVICE_LENGTH = 255
 
 
 async def client_of(request: Request) -> Client:
@@ -12,7 +15,7 @@ async def client_of(request: Request) -> Client:
     scope = request.scope
     return Client(
         address=scope["tidings.client"] or "",
-        device=request.headers.get("user-agent", ""),
+        device=header_text(request, "user-agent")[:DEVICE_LENGTH],
         fingerprint=scope["tidings.fingerprint"],
     )
 

@@ -24,7 +24,6 @@ from tidings_auth.tables import sessions, users
 
 MOST = 50
 """Sessions of one account; the one that was used longest ago makes room."""
-DEVICE_LENGTH = 255
 
 
 class AccountDisabled(Exception):
@@ -191,7 +190,7 @@ class Sessions:
             "created_at": now,
             "last_seen_at": now,
             "expires_at": expires,
-            "device": client.device[:DEVICE_LENGTH],
+            "device": client.device,
             "address": client.address,
         }
         started = SessionStarted(user_id=account.id, username=account.username, session_id=token.session_id)
@@ -276,7 +275,7 @@ class Sessions:
         """
         seen = {
             "last_seen_at": datetime.now(UTC),
-            "device": client.device[:DEVICE_LENGTH],
+            "device": client.device,
             "address": client.address,
         }
 

@@ -13,6 +13,7 @@ from tidings.http.api_document import api_document
 from tidings.http.bearer import NotAuthenticated, authenticate
 from tidings.http.docs import Document, docs_router
 from tidings.http.event_docs import event_docs_router
+from tidings.http.headers import ReadableHeaders
 from tidings.http.middleware import MANAGEMENT, Activity, BodyLimit, Identity, SecurityHeaders, UnexpectedErrors
 from tidings.http.pages import BadCursor
 from tidings.http.problems import UNAVAILABLE, Errors, Problem
@@ -60,7 +61,7 @@ def create_service(
         trusted_hops: how many proxies each request comes through.
         max_body: the largest body that is taken, bytes.
     """
-    app = FastAPI(
+    app = ReadableHeaders(
         title=f"Tidings {name}",
         summary=summary,
         version=VERSION,

@@ -15,6 +15,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from tidings.events.redaction import redact_json, redact_text
 from tidings.telemetry.propagation import current_span_context
+from tidings.text import safe_json
 
 current_service: ContextVar[str] = ContextVar("current_service", default="tidings")
 """The service that the running code belongs to; set where a service's tasks and requests begin."""
@@ -32,9 +33,10 @@ class _Lines(JsonFormatter):
     def jsonify_log_record(self, log_data: LogData) -> str:  # the formatter's name for the last step
         line = super().jsonify_log_record(log_data)
         try:
-            return redact_json(line.encode(errors="replace"), redact_text)[0].decode()
+            redacted = redact_json(line.encode(errors="replace"), redact_text)[0].decode()
         except ValueError:  # nested deeper than JSON is read here
-            return redact_text(line)
+            redacted = redact_text(line)
+        return safe_json(redacted)
 
 
 class _Context(logging.Filter):
