@@ -49,6 +49,15 @@ class Instance:
         assert answer.status_code == 200, answer.text
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
+    async def admin(self) -> dict[str, str]:
+        """Make an admin in the database, as the command line does, and return the headers that say so."""
+        username = f"admin-{secrets.token_hex(4)}"
+        await self.person(username)
+        administration = self.states["auth"]["administration"]
+        accounts, _ = await administration.accounts(1, username=username)
+        await administration.change(accounts[0].id, None, role="admin")
+        return await self.sign_in(username)
+
     async def until(self, path: str, headers: dict[str, str], count: int, seconds: float = 10) -> list[dict[str, Any]]:
         """Return the items of a list once there are `count`, or what there is after `seconds`."""
         end = asyncio.get_running_loop().time() + seconds

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from tidings.http.bearer import CurrentUser
 from tidings.http.idempotency import CallersIdempotencyKey
+from tidings.http.json_bodies import JsonRoute
 from tidings.http.pages import NEXT_PAGE, BadCursor, CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import raises
 from tidings.http.state import from_state
@@ -21,7 +22,7 @@ from tidings_auth.sessions import NoSuchSession, Sessions
 from tidings_auth.settings import PasswordSettings
 from tidings_auth.throttle import TooManyAttempts
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], route_class=JsonRoute)
 
 ProfilePart = Annotated[Profile, from_state("profile")]
 SessionsPart = Annotated[Sessions, from_state("sessions")]

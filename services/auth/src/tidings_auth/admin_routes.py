@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from tidings.http.bearer import CurrentUser
+from tidings.http.json_bodies import JsonRoute
 from tidings.http.pages import NEXT_PAGE, BadCursor, CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import raises
 from tidings.http.state import from_state
@@ -15,7 +16,7 @@ from tidings_auth.administration import Administration, LastAdmin, NotAdmin
 from tidings_auth.schemas import USER_ID, AccountChange, ManagedUser
 from tidings_auth.usernames import MAX_GIVEN
 
-router = APIRouter(tags=["admin"])
+router = APIRouter(tags=["admin"], route_class=JsonRoute)
 
 
 @raises(NotAdmin)

@@ -7,6 +7,8 @@ from fastapi.security import APIKeyCookie
 
 from tidings.http.bearer import CallerIfBelieved, NotAuthenticated
 from tidings.http.idempotency import AnybodysIdempotencyKey
+from tidings.http.json_bodies import JsonRoute
+from tidings.http.media_types import asks_for
 from tidings.http.problems import raises
 from tidings.http.remote_keys import KEYS_MAX_AGE
 from tidings.http.state import from_state
@@ -23,7 +25,7 @@ from tidings_auth.settings import PasswordSettings
 from tidings_auth.throttle import TooManyAttempts
 from tidings_auth.tokens import TokenIssuer
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], route_class=JsonRoute)
 
 _cookie = APIKeyCookie(
     name=f"__Secure-{NAME}",
@@ -171,6 +173,6 @@ def _answer(signed_in: SignedIn, response: Response, issuer: TokenIssuer, cookie
 
 
 def _signed_out(request: Request) -> Response:
-    if "application/json" in request.headers.get("accept", ""):
+    if asks_for(request.headers.getlist("accept"), "application/json"):
         return Response(SignedOut().model_dump_json(), media_type="application/json")
     return Response(status_code=204)

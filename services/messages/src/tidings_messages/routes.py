@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from tidings.http.bearer import CurrentUser
 from tidings.http.idempotency import CallersIdempotencyKey
+from tidings.http.json_bodies import JsonRoute
 from tidings.http.pages import NEXT_PAGE, BadCursor, CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import raises
 from tidings.http.state import from_state
@@ -13,7 +14,7 @@ from tidings_messages.posting import Posting
 from tidings_messages.reading import Reading
 from tidings_messages.schemas import MESSAGE_ID, Message, NewMessage, PostedMessage
 
-router = APIRouter(prefix="/api/messages", tags=["messages"])
+router = APIRouter(prefix="/api/messages", tags=["messages"], route_class=JsonRoute)
 
 
 LOCATION = {

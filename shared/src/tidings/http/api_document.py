@@ -15,6 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from tidings.http.problems import (
+    CODED,
     MALFORMED,
     MEDIA_TYPE,
     NOT_JSON,
@@ -39,6 +40,8 @@ TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 Operation = dict[str, Any]
 
 HEADERS = {
+    "Accept": "the media type that the body must have",
+    "Accept-Encoding": "the content coding that the body may have",
     "Retry-After": "seconds after which to try again",
     "RateLimit": "the quota that is used up, and the seconds until it allows something again",
     "RateLimit-Policy": "every quota that holds for this call, and the seconds in which all of it comes back",
@@ -106,7 +109,7 @@ def _problems_of_input(method: str, operation: Operation) -> Iterator[Problem]:
     if method != "get":
         yield TOO_LARGE
     if "requestBody" in operation:
-        yield from (MALFORMED, NOT_JSON)
+        yield from (MALFORMED, NOT_JSON, CODED)
     if "requestBody" in operation or any(map(_is_limited, operation.get("parameters", []))):
         yield REFUSED
 

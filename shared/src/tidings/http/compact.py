@@ -5,12 +5,11 @@ Parsers differ in what they forgive: padding, stray bits and characters in base6
 """
 
 import base64
-import json
 from typing import Any
 
-MOST_BRACKETS = 64
+from tidings.http.strict_json import parse_json
 
-_Pairs = list[tuple[str, Any]]
+MOST_BRACKETS = 64
 
 
 def parts(token: str) -> tuple[str, str, str]:
@@ -32,18 +31,4 @@ def parsed(document: bytes) -> Any:
     # How deep a parser follows is up to each interpreter; so much of it says nothing that we ask for.
     if document.count(b"[") + document.count(b"{") > MOST_BRACKETS:
         raise ValueError("nested too deeply")
-    return _JSON.decode(document.decode())
-
-
-def _unique(pairs: _Pairs) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name is in an object twice")
-    return members
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
+    return parse_json(document)

@@ -50,6 +50,14 @@ class Varying:
     """One such error, for the API document."""
 
 
+class UnsupportedMediaType(Exception):
+    """The body is not said to be JSON in UTF-8."""
+
+
+class UnsupportedCoding(Exception):
+    """The body is compressed, or coded otherwise."""
+
+
 class InvalidField(BaseModel):
     """One field that was refused."""
 
@@ -74,9 +82,22 @@ class ProblemDetails(BaseModel):
 UNAVAILABLE = Problem(503, "unavailable", "A part of the service does not answer; try again.", {"Retry-After": "1"})
 UNEXPECTED = Problem(500, "unexpected", "Something went wrong here; the trace id tells the operators what.")
 
-MALFORMED = Problem(400, "malformed-json", "The body is not valid JSON.")
+MALFORMED = Problem(
+    400, "malformed-json", "The body is not JSON in UTF-8, or a name occurs twice in one of its objects; see RFC 8259."
+)
 TOO_LARGE = Problem(413, "content-too-large", "The body is larger than this path takes.")
-NOT_JSON = Problem(415, "unsupported-media-type", "Send the body as JSON with Content-Type: application/json.")
+NOT_JSON = Problem(
+    415,
+    "unsupported-media-type",
+    "Send the body as JSON in UTF-8, with Content-Type: application/json.",
+    {"Accept": "application/json"},
+)
+CODED = Problem(
+    415,
+    "unsupported-content-coding",
+    "Send the body as it is: no Content-Encoding but identity is supported.",
+    {"Accept-Encoding": "identity"},
+)
 REFUSED = Problem(422, "validation", "1 field was refused; see errors.")
 
 Errors = Mapping[type[Exception], Problem | Varying]
@@ -85,6 +106,8 @@ Errors = Mapping[type[Exception], Problem | Varying]
 SHARED_ERRORS: Errors = {
     DatabaseUnavailable: UNAVAILABLE,
     RedisUnavailable: UNAVAILABLE,
+    UnsupportedMediaType: NOT_JSON,
+    UnsupportedCoding: CODED,
     IdempotencyKeyInUse: Problem(
         409, "idempotency-key-in-use", "The first request with this key still runs.", {"Retry-After": "1"}
     ),
@@ -147,6 +170,8 @@ def _mapped(meaning: Problem | Varying) -> Any:
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    if error.status_code == 400:  # FastAPI's own, of a body that it could not read
+        return respond(request, MALFORMED)
     phrase = title(error.status_code)
     name = phrase.lower().replace(" ", "-").replace("'", "")
     detail = {
@@ -176,16 +201,15 @@ async def _refused_input(request: Request, error: RequestValidationError) -> JSO
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return respond(request, MALFORMED)
-    if not _says_json(request) and any(item["loc"] == ("body",) for item in found):
-        return respond(request, NOT_JSON)
-    fields = [InvalidField(pointer=_pointer(item["loc"]), detail=item["msg"]) for item in found]
+    fields = [InvalidField(pointer=_pointer(item["loc"]), detail=_sentence(item["msg"])) for item in found]
     count = "1 field was refused" if len(fields) == 1 else f"{len(fields)} fields were refused"
     return respond(request, replace(REFUSED, detail=f"{count}; see errors."), fields)
 
 
-def _says_json(request: Request) -> bool:
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
+def _sentence(message: str) -> str:
+    """Return what a validator said, without what pydantic puts before it."""
+    own = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return own[:1].upper() + own[1:]
 
 
 def _pointer(loc: Sequence[str | int]) -> str:
