@@ -204,6 +204,12 @@ async def test_signing_out_answers_json_to_who_asks_for_it(person: Tab) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "success"})
 
 
+@pytest.mark.parametrize("accept", ["application/json;q=0, */*", "*/*", "application/jsonp"])
+async def test_sign_out_without_wish_for_json_answers_204(person: Tab, accept: str) -> None:
+    answer = await person.http.post("/api/logout", headers=OURS | {"Accept": accept})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
 async def test_nobody_signs_out_a_stranger(instance: Instance, person: Tab) -> None:
     assert (await instance.http.post("/api/logout", headers=OURS)).status_code == 401
     made_up = str(rotation.RefreshToken.new(rotation.RefreshToken.parse(person.cookie).session_id))
@@ -324,7 +330,7 @@ async def test_a_deleted_account_leaves_nothing_of_the_person(instance: Instance
 
 async def test_deleting_an_account_is_an_event_after_all_others(instance: Instance, person: Tab) -> None:
     id_ = (await person.call("GET", "/api/me")).json()["id"]
-    admin = await promoted(instance)
+    admin = await instance.admin()
     await person.call("DELETE", "/api/me", json={"password": PASSWORD})
     async with httpx.AsyncClient(base_url=instance.url, timeout=15) as http:
         watcher = Tab(http, "")
@@ -345,18 +351,8 @@ async def of_user(watcher: Tab, type_: str, user_id: str) -> list[dict[str, Any]
     return mine
 
 
-async def promoted(instance: Instance) -> dict[str, str]:
-    """An admin, made in the database as the command line does."""
-    username = f"admin-{secrets.token_hex(4)}"
-    await instance.person(username)
-    administration = instance.states["auth"]["administration"]
-    accounts, _ = await administration.accounts(1, username=username)
-    await administration.change(accounts[0].id, None, role="admin")
-    return await instance.person(username)
-
-
 async def test_an_admin_disables_and_enables_an_account(instance: Instance, person: Tab) -> None:
-    admin = await promoted(instance)
+    admin = await instance.admin()
     found = await instance.http.get("/api/users", params={"username": person.username.upper()}, headers=admin)
     user = found.json()["items"][0]
     assert (user["username"], user["role"], user["disabled"]) == (person.username, "user", False)
@@ -373,7 +369,7 @@ async def test_an_admin_disables_and_enables_an_account(instance: Instance, pers
 
 
 async def test_a_role_counts_from_the_next_sign_in(instance: Instance, person: Tab) -> None:
-    admin = await promoted(instance)
+    admin = await instance.admin()
     id_ = (await person.call("GET", "/api/me")).json()["id"]
     assert (await person.call("GET", "/api/users")).status_code == 403
     changed = await instance.http.patch(f"/api/users/{id_}", json={"role": "admin"}, headers=admin)
@@ -390,7 +386,7 @@ async def test_the_last_admin_stays(instance: Instance) -> None:
         await transaction.execute(update(users).values(demoted))
 
     await instance.states["auth"]["accounts"]._database.run_in_transaction(write)
-    admin = await promoted(instance)
+    admin = await instance.admin()
     id_ = (await instance.http.get("/api/me", headers=admin)).json()["id"]
     for change in ({"role": "user"}, {"disabled": True}):
         answer = await instance.http.patch(f"/api/users/{id_}", json=change, headers=admin)
@@ -401,7 +397,7 @@ async def test_the_last_admin_stays(instance: Instance) -> None:
 
 
 async def test_a_change_of_nothing_is_refused(instance: Instance, person: Tab) -> None:
-    admin = await promoted(instance)
+    admin = await instance.admin()
     id_ = (await person.call("GET", "/api/me")).json()["id"]
     bodies: list[object] = [{}, {"disabled": None}, {"role": "king"}, {"disabled": "yes"}, []]
     for body in bodies:
