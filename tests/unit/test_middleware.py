@@ -241,6 +241,38 @@ async def test_every_call_leaves_one_event_with_its_route_and_status(
     assert "secret-path" not in event.model_dump_json()
 
 
+@pytest.mark.parametrize(("path", "status"), {**PATHS, "/own-headers": 200, "/broken-later": 200}.items())
+async def test_head_answers_as_get_without_content(path: str, status: int) -> None:
+    own = {"x-request-id", "x-trace-id", "traceresponse", "content-length"}
+    (get, _), (head, _) = await call(path), await call(path, "HEAD")
+    assert head.status_code == get.status_code == status
+    assert head.content == b""
+    for answer in (get, head):
+        assert answer.headers.keys() >= own - {"x-trace-id", "traceresponse", "content-length"}
+    assert [pair for pair in head.headers.items() if pair[0] not in own] == [
+        pair for pair in get.headers.items() if pair[0] not in own
+    ]
+    if status == 200 and path != "/broken-later":
+        assert head.headers["content-length"] == str(len(get.content))
+
+
+async def test_head_is_recorded_as_head() -> None:
+    SPANS.clear()
+    _, (event,) = await call("/items/1", "HEAD")
+    assert (event.method, event.route, event.status, event.response_bytes) == ("HEAD", "/items/{number}", 200, 0)
+    assert [span.name for span in SPANS.get_finished_spans()] == ["HEAD /items/{number}"]
+
+
+async def test_head_of_a_signed_in_caller_names_the_caller() -> None:
+    _, (event,) = await call("/mine", "HEAD", Authorization="Bearer token")
+    assert (event.method, event.username) == ("HEAD", "mina")
+
+
+async def test_head_is_no_operation_of_the_api_document() -> None:
+    document = (await call("/openapi.json"))[0].json()
+    assert {method for methods in document["paths"].values() for method in methods} == {"get"}
+
+
 async def test_a_signed_in_caller_is_named() -> None:
     answer, (event,) = await call("/mine", Authorization="Bearer token")
     assert answer.status_code == 200

@@ -231,7 +231,7 @@ async def test_an_instance_is_a_uri_reference(path: str) -> None:
 async def test_a_wrong_method_is_405_and_says_which_are_right() -> None:
     answer = await ask("DELETE", "/things/1")
     problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
 
 
 async def test_a_body_over_the_limit_is_413_when_it_comes_in_chunks() -> None:

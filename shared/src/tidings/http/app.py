@@ -14,7 +14,16 @@ from tidings.http.bearer import NotAuthenticated, authenticate
 from tidings.http.docs import Document, docs_router
 from tidings.http.event_docs import event_docs_router
 from tidings.http.headers import ReadableHeaders
-from tidings.http.middleware import MANAGEMENT, Activity, BodyLimit, Identity, SecurityHeaders, UnexpectedErrors
+from tidings.http.middleware import (
+    MANAGEMENT,
+    Activity,
+    BodyLimit,
+    Head,
+    Identity,
+    NotModified,
+    SecurityHeaders,
+    UnexpectedErrors,
+)
 from tidings.http.pages import BadCursor
 from tidings.http.problems import UNAVAILABLE, Errors, Problem
 from tidings.http.remote_keys import KeysUnavailable
@@ -76,6 +85,8 @@ def create_service(
             Middleware(Identity, service=telemetry.service, trusted_hops=trusted_hops),
             Middleware(SecurityHeaders),
             Middleware(Activity, address_key=address_key),
+            Middleware(Head),
+            Middleware(NotModified),
             Middleware(UnexpectedErrors),
             Middleware(BodyLimit, max_bytes=max_body),
         ],
@@ -88,6 +99,12 @@ def create_service(
         app.include_router(router, dependencies=[Depends(authenticate)])
     app.include_router(health.router)
     _serve_documents(app, name, meanings)
+    trace_requests(app, telemetry)
+    return app
+
+
+def trace_requests(app: FastAPI, telemetry: Telemetry) -> None:
+    """Make a span of every request to `app`, except of those that operators poll."""
     FastAPIInstrumentor.instrument_app(
         app,
         tracer_provider=telemetry.tracer_provider,
@@ -95,7 +112,6 @@ def create_service(
         excluded_urls=rf"^\w+://[^/]+{MANAGEMENT.pattern}$",
         exclude_spans=["receive", "send"],
     )
-    return app
 
 
 def _serve_documents(app: FastAPI, name: str, errors: Errors) -> None:

@@ -4,6 +4,7 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import fastapi_standalone_docs
@@ -24,6 +25,11 @@ ASSETS = {
     "docs.css": _own,
     "events.css": _own,
 }
+
+
+def revalidated(content: str) -> dict[str, str]:
+    """Return the headers of a page that a client may keep, but must ask about before it shows it again."""
+    return {"Cache-Control": "no-cache", "ETag": f'"{sha256(content.encode()).hexdigest()[:32]}"'}
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ def docs_router(documents: Sequence[Document]) -> APIRouter:
 
     @router.get("")
     async def docs() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"})
+        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY, **revalidated(page)})
 
     @router.get("/assets/{name}")
     async def asset(name: str) -> Response:

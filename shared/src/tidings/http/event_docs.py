@@ -16,7 +16,7 @@ from tidings.contracts.kcat import command_of
 from tidings.contracts.schemas import schema_of
 from tidings.events import CATALOGUE, ApiRequest, EventData
 from tidings.events.topics import READER, REGISTRY, Topic
-from tidings.http.docs import PAGE_POLICY
+from tidings.http.docs import PAGE_POLICY, revalidated
 
 LIMITS = {
     "minimum": "at least {}",
@@ -38,11 +38,11 @@ def event_docs_router() -> APIRouter:
 
     @router.get("/asyncapi.json")
     async def asyncapi_document() -> Response:
-        return Response(document, media_type="application/json", headers={"Cache-Control": "no-cache"})
+        return Response(document, media_type="application/json", headers=revalidated(document))
 
     @router.get("/docs/events")
     async def events() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"})
+        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY, **revalidated(page)})
 
     return router
 

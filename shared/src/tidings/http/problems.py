@@ -188,12 +188,13 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
 def _methods(request: Request) -> set[str]:
     """Return every method that the path takes; the router names only those of the first route that fits."""
     contexts = iter_route_contexts(request.app.routes)
-    return {
+    methods = {
         method
         for context in contexts
         if context.matches(request.scope)[0] is not Match.NONE
         for method in context.methods or ()
     }
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 async def _refused_input(request: Request, error: RequestValidationError) -> JSONResponse:
