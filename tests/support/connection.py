@@ -50,6 +50,11 @@ class Connection:
             body = await self._reader.readexactly(int(headers.get("content-length", "0")))
         return Answer(int(status_line.split()[1]), headers, body)
 
+    async def rest(self) -> bytes:
+        """Return everything that comes until the server closes the connection."""
+        async with asyncio.timeout(15):
+            return await self._reader.read()
+
 
 @asynccontextmanager
 async def connection_to(url: str) -> AsyncIterator[Connection]:

@@ -43,7 +43,7 @@ class Gateway:
     """
 
     def __init__(self, apps: Mapping[str, FastAPI], home: FastAPI) -> None:
-        self._apps = {HOME: home, **apps}
+        self.apps = {HOME: home, **apps}
         self.states: dict[str, Mapping[str, Any]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,13 +52,13 @@ class Gateway:
             return
         name = owner(scope["path"])
         scope["state"] = dict(self.states[name])
-        await self._apps[name](scope, receive, send)
+        await self.apps[name](scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         async with AsyncExitStack() as stack:
             try:
-                for name, app in self._apps.items():
+                for name, app in self.apps.items():
                     state = await stack.enter_async_context(app.router.lifespan_context(app))
                     self.states[name] = state or {}
             except Exception as error:

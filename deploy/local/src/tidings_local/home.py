@@ -11,11 +11,16 @@ from fastapi.responses import HTMLResponse
 from starlette.middleware import Middleware
 
 from tidings.http import problems
-from tidings.http.docs import Document, docs_router
+from tidings.http.app import trace_requests
+from tidings.http.docs import Document, docs_router, revalidated
 from tidings.http.event_docs import event_docs_router
 from tidings.http.health import Liveness, Readiness, readiness
-from tidings.http.middleware import Identity, SecurityHeaders, UnexpectedErrors
+from tidings.http.middleware import Head, Identity, NotModified, SecurityHeaders, UnexpectedErrors
+from tidings.settings import Settings, load
+from tidings.telemetry.setup import Telemetry
 
+SERVICE = "tidings-local"
+TELEMETRY_DEADLINE = 1.0
 NAMES = ("auth", "messages", "logs")
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
@@ -30,19 +35,27 @@ def create_home(described: str, states: States) -> FastAPI:
         states: gives the services' states once they run.
     """
 
+    telemetry = Telemetry(SERVICE, load(Settings).otlp_endpoint)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        try:
+            yield
+        finally:
+            await telemetry.shutdown(TELEMETRY_DEADLINE)
 
     app = FastAPI(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=[
-            Middleware(Identity, service="tidings-local"),
+            Middleware(Identity, service=SERVICE),
             Middleware(SecurityHeaders),
+            Middleware(Head),
+            Middleware(NotModified),
             Middleware(UnexpectedErrors),
         ],
     )
@@ -52,7 +65,7 @@ def create_home(described: str, states: States) -> FastAPI:
 
     @app.get("/")
     async def home() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY})
+        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY, **revalidated(page)})
 
     @app.get("/health/live")
     async def live(response: Response) -> Liveness:
@@ -68,4 +81,5 @@ def create_home(described: str, states: States) -> FastAPI:
 
     app.include_router(docs_router([Document(name, f"/openapi/{name}.json") for name in NAMES]))
     app.include_router(event_docs_router())
+    trace_requests(app, telemetry)
     return app
