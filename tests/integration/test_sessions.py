@@ -91,8 +91,8 @@ async def test_without_a_cookie_there_is_nothing_to_refresh(instance: Instance) 
 
 
 @pytest.mark.parametrize("cookie", ["x", "A" * 86, "\x7f", "a" * 5_000])
-async def test_a_cookie_that_is_none_is_refused(person: Tab, cookie: str) -> None:
-    answer = await person.refresh(cookie)
+async def test_a_cookie_that_is_none_is_refused(instance: Instance, person: Tab, cookie: str) -> None:
+    answer = await Tab(instance.http, "nobody").refresh(cookie)
     assert answer.status_code == 401
     assert answer.json()["type"].endswith("session-over")
     assert (await person.refresh()).status_code == 200

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TypedDict
 
 from fastapi import FastAPI
@@ -87,6 +88,8 @@ def create_app(settings: AuthSettings) -> FastAPI:
     keys = SigningKeys(settings.signing)
     issuer = TokenIssuer(settings.signing, keys)
     address_key = settings.activity.address_key.get_secret_value()
+    cookie = RefreshCookie(not settings.session.insecure_cookie, settings.http.public_url)
+    session_over = replace(SESSION_OVER, cookies=cookie.cleared())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -115,7 +118,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
                 accounts=accounts,
                 activity=activity,
                 administration=Administration(database, outbox, ending, telemetry.tracer),
-                cookie=RefreshCookie(not settings.session.insecure_cookie, settings.http.public_url),
+                cookie=cookie,
                 health=parts.health,
                 issuer=issuer,
                 password_policy=settings.password,
@@ -144,5 +147,5 @@ def create_app(settings: AuthSettings) -> FastAPI:
         lifespan=lifespan,
         routers=[account_routes.router, admin_routes.router],
         public_routers=[routes.router],
-        errors=ERRORS,
+        errors={**ERRORS, TokenReused: session_over, UnknownToken: session_over},
     )

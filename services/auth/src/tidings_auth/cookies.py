@@ -5,11 +5,14 @@ own origin, or by a client that is no browser (OWASP, Cross-Site Request Forgery
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
+from starlette.requests import cookie_parser
 
+from tidings.http.bearer import AmbiguousCredentials
 from tidings_auth.rotation import RefreshToken
 
 logger = logging.getLogger(__name__)
@@ -46,18 +49,34 @@ class RefreshCookie:
         """Have the client forget its token."""
         self._write(response, "", 0)
 
+    def cleared(self) -> Sequence[str]:
+        """Return the values of `Set-Cookie` that have the client forget its token."""
+        response = Response()
+        self.clear(response)
+        return response.headers.getlist("set-cookie")
+
     def read(self, request: Request) -> RefreshToken | None:
         """Return the token that the call carries, if it carries one.
 
         Raises:
             CrossSite: a page of another site may have sent it.
+            AmbiguousCredentials: it carries two that differ.
             UnknownToken: what it carries is none.
         """
-        text = request.cookies.get(self._name)
-        if text is None:
+        texts = self._values(request)
+        if not texts:
             return None
         self._check_sender(request)
-        return RefreshToken.parse(text)
+        if len(texts) > 1:
+            # A page at a sibling domain can plant one, and no order tells which is ours (RFC 6265 section 4.2.2).
+            raise AmbiguousCredentials("The call has two different refresh cookies; remove the cookies of this site.")
+        return RefreshToken.parse(texts[0])
+
+    def _values(self, request: Request) -> Sequence[str]:
+        """Return the different values of our cookies; `Request.cookies` keeps only one."""
+        headers = request.headers.getlist("cookie")
+        cookies = [cookie_parser(pair) for header in headers for pair in header.split(";")]
+        return list({cookie[self._name] for cookie in cookies if self._name in cookie})
 
     def _write(self, response: Response, value: str, max_age: int) -> None:
         for path in PATHS:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Request, Response, Security
 from fastapi.security import APIKeyCookie
 
-from tidings.http.bearer import CallerIfBelieved, NotAuthenticated
+from tidings.http.bearer import AmbiguousCredentials, CallerIfBelieved, NotAuthenticated
 from tidings.http.idempotency import AnybodysIdempotencyKey
 from tidings.http.json_bodies import JsonRoute
 from tidings.http.media_types import asks_for
@@ -50,7 +50,7 @@ COOKIE_SET = _set_cookie(
 COOKIE_CLEARED = _set_cookie("has the client forget the refresh token", '""', 0)
 
 
-@raises(CrossSite)
+@raises(CrossSite, AmbiguousCredentials)
 async def carried_by_cookie(
     cookie: Annotated[str | None, Security(_cookie)],
     client: Annotated[

@@ -45,6 +45,7 @@ HEADERS = {
     "Retry-After": "seconds after which to try again",
     "RateLimit": "the quota that is used up, and the seconds until it allows something again",
     "RateLimit-Policy": "every quota that holds for this call, and the seconds in which all of it comes back",
+    "Set-Cookie": "has the client forget a cookie that is no longer good for anything",
     "WWW-Authenticate": "how to say who is calling",
 }
 """What the headers of problems mean."""
@@ -142,7 +143,7 @@ def _show_problems(path: str, operation: Operation, problems: list[Problem]) -> 
             "headers": {
                 name: {"description": HEADERS.get(name, name), "schema": {"type": "string"}, "example": value}
                 for problem in found.values()
-                for name, value in problem.headers.items()
+                for name, value in [*problem.headers.items(), *(("Set-Cookie", it) for it in problem.cookies[:1])]
             },
             "content": {MEDIA_TYPE: {"schema": {"$ref": f"{REFERENCE}ProblemDetails"}, "examples": examples}},
         }

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 
 from tidings.http import health, problems
 from tidings.http.api_document import api_document
-from tidings.http.bearer import NotAuthenticated, authenticate
+from tidings.http.bearer import AmbiguousCredentials, NotAuthenticated, authenticate
 from tidings.http.docs import Document, docs_router
 from tidings.http.event_docs import event_docs_router
 from tidings.http.headers import ReadableHeaders
@@ -34,6 +34,12 @@ VERSION = "0.1.0"
 
 CALLER_ERRORS: Errors = {
     NotAuthenticated: Problem(401, "not-authenticated", "Sign in first.", {"WWW-Authenticate": "Bearer"}),
+    AmbiguousCredentials: Problem(
+        400,
+        "ambiguous-credentials",
+        "The call says twice who is calling; send one access token, and one refresh cookie.",
+        {"WWW-Authenticate": 'Bearer error="invalid_request"'},
+    ),
     KeysUnavailable: UNAVAILABLE,
     BadCursor: Problem(400, "bad-cursor", "The cursor is not one of this list."),
 }

@@ -28,6 +28,10 @@ class NotAuthenticated(Exception):
     """The caller sent no token, or one that is not believed; the message says which, and nothing of the token."""
 
 
+class AmbiguousCredentials(Exception):
+    """The call carries credentials twice, and each could be somebody else's; the message says which."""
+
+
 class Header(BaseModel):
     """What an access token may say before it is believed: these members and no others."""
 
@@ -148,7 +152,7 @@ _scheme = HTTPBearer(
 )
 
 
-@raises(NotAuthenticated, KeysUnavailable)
+@raises(NotAuthenticated, KeysUnavailable, AmbiguousCredentials)
 async def authenticate(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
 ) -> Principal:
@@ -156,7 +160,10 @@ async def authenticate(
 
     Raises:
         NotAuthenticated: no token, or one that is not believed.
+        AmbiguousCredentials: more than one `Authorization` header (RFC 6750 section 3.1).
     """
+    if len(request.headers.getlist("authorization")) > 1:
+        raise AmbiguousCredentials("The call has more than one Authorization header; send one.")
     if credentials is None:
         raise NotAuthenticated("Sign in and send the access token as Authorization: Bearer <token>.")
     principal = await request.state.verifier.verify(credentials.credentials)
@@ -164,7 +171,7 @@ async def authenticate(
     return principal  # type: ignore[no-any-return]  # the state is untyped
 
 
-@raises(KeysUnavailable)
+@raises(KeysUnavailable, AmbiguousCredentials)
 async def authenticate_if_possible(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
 ) -> Principal | None:

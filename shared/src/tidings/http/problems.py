@@ -38,6 +38,8 @@ class Problem:
     detail: str
     """What happened and what to change."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: Sequence[str] = ()
+    """Values of `Set-Cookie`, each a header of its own."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,10 @@ SHARED_ERRORS: Errors = {
 def respond(request: Request, problem: Problem, errors: Sequence[InvalidField] | None = None) -> JSONResponse:
     """Return the answer for `problem`."""
     body = document(problem, quote(request.scope["path"]), current_trace_id(), errors)
-    return JSONResponse(body, problem.status, dict(problem.headers), media_type=MEDIA_TYPE)
+    answer = JSONResponse(body, problem.status, dict(problem.headers), media_type=MEDIA_TYPE)
+    for cookie in problem.cookies:
+        answer.headers.append("Set-Cookie", cookie)
+    return answer
 
 
 def document(
@@ -164,7 +169,7 @@ def _mapped(meaning: Problem | Varying) -> Any:
     async def handler(request: Request, error: Exception) -> JSONResponse:
         problem = meaning if isinstance(meaning, Problem) else meaning.make(error)
         detail = str(error) if problem.status < 500 and str(error) else problem.detail
-        return respond(request, Problem(problem.status, problem.name, detail, problem.headers))
+        return respond(request, replace(problem, detail=detail))
 
     return handler
 
