@@ -201,7 +201,7 @@ async def test_a_common_password_is_refused_by_name_of_its_field(http: httpx.Asy
     answer = await http.post("/api/register", json={"username": "minsu", "password": "Password1"})
     assert answer.status_code == 422
     assert answer.json()["errors"] == [
-        {"pointer": "/password", "detail": "this password is one of the most common; choose another"}
+        {"pointer": "/password", "detail": "This password is one of the most common; choose another"}
     ]
 
 
