@@ -135,6 +135,12 @@ async def test_unknown_path_is_a_traced_problem(origins: dict[str, httpx.AsyncCl
     assert answer.headers["x-request-id"]
 
 
+async def test_unreadable_header_is_no_error_of_any_app(origins: dict[str, httpx.AsyncClient]) -> None:
+    for name in APPS:
+        headers = [(b"User-Agent", b"\\x \xff \xea\xb0\x80"), (b"Accept", b"\xff"), (b"Cookie", b"\xff=\xff")]
+        assert (await origins[name].get("/nothing", headers=headers)).status_code == 404, name
+
+
 async def test_wrong_method_on_home_is_a_traced_problem(instance: Instance) -> None:
     answer = await instance.http.post("/")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")

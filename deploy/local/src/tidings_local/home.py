@@ -14,6 +14,7 @@ from tidings.http import problems
 from tidings.http.app import trace_requests
 from tidings.http.docs import Document, docs_router, revalidated
 from tidings.http.event_docs import event_docs_router
+from tidings.http.headers import ReadableHeaders
 from tidings.http.health import Liveness, Readiness, readiness
 from tidings.http.middleware import Head, Identity, NotModified, SecurityHeaders, UnexpectedErrors
 from tidings.settings import Settings, load
@@ -44,7 +45,7 @@ def create_home(described: str, states: States) -> FastAPI:
         finally:
             await telemetry.shutdown(TELEMETRY_DEADLINE)
 
-    app = FastAPI(
+    app = ReadableHeaders(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
