@@ -9,12 +9,12 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from support import documents
 from support.instance import Instance, running_instance
 from tidings_local.backends import embedded_backends
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NAMES = ("auth", "messages", "logs")
 OURS = {"X-Tidings-Client": "tests"}
 BROKEN: list[dict[str, Any]] = [
     {"headers": {"Authorization": ""}},
@@ -42,14 +42,9 @@ async def instance(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[In
             yield running
 
 
-async def operations(instance: Instance) -> list[tuple[str, str, dict[str, Any]]]:
-    documents = [(await instance.http.get(f"/openapi/{name}.json")).json() for name in NAMES]
-    return [
-        (method.upper(), path, operation)
-        for document in documents
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    ]
+async def operations(instance: Instance) -> list[tuple[str, str, documents.Operation]]:
+    answers = [await instance.http.get(f"/openapi/{name}.json") for name in documents.NAMES]
+    return [operation for answer in answers for operation in documents.operations(answer.json())]
 
 
 def undocumented(answer: httpx.Response, operation: dict[str, Any]) -> Iterator[str]:

@@ -8,21 +8,35 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import tidings_auth.app
+from support.documents import NAMES, Operation, api_documents
+from support.documents import operations as described
 from tidings.http.app import CALLER_ERRORS
 from tidings.http.problems import SHARED_ERRORS, Errors, Varying
-from tidings_local.backends import Backends
-from tidings_local.services import build_services
 
-NAMES = ("auth", "messages", "logs")
-NOWHERE = Backends("sqlite+aiosqlite:///{}.db".format, "redis://nowhere", "nowhere:9092", "nothing that is asked")
-
-Operation = dict[str, Any]
+OPERATION_IDS = {
+    "register",
+    "login",
+    "refresh",
+    "logout",
+    "getKeys",
+    "getMe",
+    "changePassword",
+    "deleteMe",
+    "listSessions",
+    "endSession",
+    "endOtherSessions",
+    "listUsers",
+    "changeUser",
+    "postMessage",
+    "listMessages",
+    "listLogs",
+}
+"""Generated clients call their functions by these names: another name here breaks the code of their users."""
 
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    services = build_services(NOWHERE, tmp_path_factory.mktemp("secrets"), "http://127.0.0.1:9")
-    return {name: app.openapi() for name, app in services.apps.items()}
+    return api_documents(tmp_path_factory.mktemp("secrets"))
 
 
 @pytest.fixture(params=NAMES)
@@ -32,9 +46,7 @@ def document(request: pytest.FixtureRequest, documents: dict[str, dict[str, Any]
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, Operation]]:
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            yield f"{method.upper()} {path}", operation
+    return ((f"{method} {path}", operation) for method, path, operation in described(document))
 
 
 def bodies(operation: Operation) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -59,7 +71,32 @@ def test_each_operation_says_what_it_does_who_may_call_it_and_what_each_paramete
         assert operation["description"], name
         assert isinstance(operation["security"], list), name
         for parameter in operation.get("parameters", []):
-            assert parameter.get("description") or parameter["schema"].get("examples"), (name, parameter["name"])
+            assert parameter["description"], (name, parameter["name"])
+            assert parameter["schema"].get("examples") or parameter.get("examples"), (name, parameter["name"])
+
+
+def test_operation_ids_are_short_and_frozen(documents: dict[str, dict[str, Any]]) -> None:
+    ids = [operation["operationId"] for document in documents.values() for _, operation in operations(document)]
+    assert sorted(ids) == sorted(OPERATION_IDS)
+
+
+def test_no_parameter_is_documented_as_null(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            assert isinstance(parameter["schema"]["type"], str), (name, parameter["name"])
+
+
+def test_every_parameter_example_is_allowed_by_its_schema(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            for example in parameter["schema"].get("examples", []):
+                assert Draft202012Validator(parameter["schema"]).is_valid(example), (name, parameter["name"])
+
+
+def test_an_answer_of_ours_always_has_its_constant_members(documents: dict[str, dict[str, Any]]) -> None:
+    schemas = documents["auth"]["components"]["schemas"]
+    assert set(schemas["AccessToken"]["required"]) == set(schemas["AccessToken"]["properties"])
+    assert schemas["SignedOut"]["required"] == ["status"]
 
 
 def test_only_what_may_be_refused_is_documented_as_such(documents: dict[str, dict[str, Any]]) -> None:

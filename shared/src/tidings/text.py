@@ -32,6 +32,14 @@ BLANK = (
 )
 """Characters without that property whose glyph is empty all the same. No property of Unicode lists them."""
 
+SHOWS_NOTHING = r"\x01-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000" + "".join(
+    rf"\u{first:04x}-\u{last:04x}" for first, last in IGNORABLE + BLANK if last <= 0xFFFF
+)
+"""Spaces, controls but NUL, and invisible characters, for a class of a regular expression of the API documents.
+
+Regular expressions of all languages understand it. Therefore `\\s` is not in it, nor is any character above U+FFFF.
+"""
+
 _INVISIBLE = "".join(f"{chr(first)}-{chr(last)}" for first, last in IGNORABLE + BLANK)
 _GAP = r"\s\x00-\x1f\x7f-\x9f"
 _INVISIBLES = re.compile(f"[{_INVISIBLE}]+")

@@ -1,13 +1,13 @@
 """Routes for people's own accounts and sessions."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 
 from tidings.http.bearer import CurrentUser
 from tidings.http.idempotency import CallersIdempotencyKey
 from tidings.http.json_bodies import JsonRoute
+from tidings.http.ids import Id
 from tidings.http.pages import NEXT_PAGE, BadCursor, CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import raises
 from tidings.http.state import from_state
@@ -26,12 +26,12 @@ router = APIRouter(tags=["accounts"], route_class=JsonRoute)
 
 ProfilePart = Annotated[Profile, from_state("profile")]
 SessionsPart = Annotated[Sessions, from_state("sessions")]
-SessionId = Annotated[UUID, Path(examples=[SESSION_ID])]
+SessionId = Annotated[Id, Path(description="one of `GET /api/sessions`", examples=[SESSION_ID])]
 
 
 @router.get("/api/me", summary="Who am I", response_model=User)
 @raises(NoSuchAccount)
-async def me(caller: CurrentUser, accounts: Annotated[Accounts, from_state("accounts")]) -> Account:
+async def get_me(caller: CurrentUser, accounts: Annotated[Accounts, from_state("accounts")]) -> Account:
     """Return the account that the access token speaks for."""
     return await accounts.profile(caller.user_id)
 

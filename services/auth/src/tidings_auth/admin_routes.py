@@ -1,12 +1,12 @@
 """Routes for admins."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from tidings.http.bearer import CurrentUser
 from tidings.http.json_bodies import JsonRoute
+from tidings.http.ids import Id
 from tidings.http.pages import NEXT_PAGE, BadCursor, CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import raises
 from tidings.http.state import from_state
@@ -33,9 +33,12 @@ async def admin(caller: CurrentUser) -> Principal:
 
 Admin = Annotated[Principal, Depends(admin)]
 Username = Annotated[
-    str | None, Query(max_length=MAX_GIVEN, description="only the account of this username", examples=["mina"])
+    str | None,
+    Query(
+        max_length=MAX_GIVEN, description="only the account of this username; case does not count", examples=["mina"]
+    ),
 ]
-UserId = Annotated[UUID, Path(examples=[USER_ID])]
+UserId = Annotated[Id, Path(description="one of `GET /api/users`", examples=[USER_ID])]
 AdministrationPart = Annotated[Administration, from_state("administration")]
 
 

@@ -25,6 +25,7 @@ from tidings_auth.cookies import CrossSite, RefreshCookie
 from tidings_auth.ending import Announcer, Ending
 from tidings_auth.key_file import SigningKeys
 from tidings_auth.passwords import HashingBusy, Passwords
+from tidings_auth.policy import length_limits
 from tidings_auth.profile import Profile, WrongPassword
 from tidings_auth.rotation import RotatedTooOften, Rotation, TokenReused, UnknownToken
 from tidings_auth.sessions import AccountDisabled, NoSuchSession, Sessions
@@ -148,4 +149,5 @@ def create_app(settings: AuthSettings) -> FastAPI:
         routers=[account_routes.router, admin_routes.router],
         public_routers=[routes.router],
         errors={**ERRORS, TokenReused: session_over, UnknownToken: session_over},
+        schemas={"NewPassword": length_limits(settings.password)},
     )

@@ -18,6 +18,8 @@ from tidings_auth.usernames import folded
 T = TypeVar("T")
 
 MAX_LENGTH = 256
+MAX_GIVEN = 4 * MAX_LENGTH
+"""Characters of a password that is only compared; a longer one is nobody's."""
 CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 WORKERS = max(1, min(4, CORES - 1))
 """One core stays for the loop, where there is more than one."""

@@ -3,8 +3,13 @@
 from fastapi.exceptions import RequestValidationError
 from pydantic import SecretStr
 
-from tidings_auth.passwords import check_policy
+from tidings_auth.passwords import MAX_LENGTH, check_policy
 from tidings_auth.settings import PasswordSettings
+
+
+def length_limits(policy: PasswordSettings) -> dict[str, int]:
+    """Return the lengths that `policy` allows, as JSON Schema says it."""
+    return {"minLength": policy.min_length, "maxLength": MAX_LENGTH}
 
 
 def allowed(password: SecretStr, username: str, policy: PasswordSettings, field: str) -> str:

@@ -160,7 +160,7 @@ async def logout(request: Request, caller: CallerIfBelieved, sessions: SessionsP
 
 
 @router.get("/.well-known/jwks.json", summary="Keys that verify access tokens")
-async def key_set(response: Response, issuer: IssuerPart) -> KeySet:
+async def get_keys(response: Response, issuer: IssuerPart) -> KeySet:
     """Return the public keys; cache them."""
     response.headers["Cache-Control"] = f"public, max-age={KEYS_MAX_AGE}"
     return KeySet.model_validate(issuer.key_set())

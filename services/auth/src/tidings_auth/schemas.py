@@ -4,40 +4,55 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from typing_extensions import TypeAliasType
 
 from tidings.http.bodies import Body, Time
 from tidings.principal import Role
-from tidings_auth import usernames
+from tidings_auth import passwords, usernames
 
 USER_ID = "01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17"
 SESSION_ID = "01980d2b-1f6a-7c44-8e02-b3a9d5c7e610"
+
+ALL_THERE = ConfigDict(json_schema_serialization_defaults_required=True)
+"""Of an answer that has all its members, also those that are always the same."""
 
 Username = Annotated[
     str,
     AfterValidator(usernames.normalised),
     Field(
-        description="3 to 64 letters of any script, digits, `.` `_` `-`. It is shown as typed, in NFC. Names that "
+        description=f"{usernames.MIN_LENGTH} to {usernames.MAX_LENGTH} letters of any script, digits, `.` `_` `-`, at "
+        "least one of them a letter or digit. It is shown as typed, in NFC, which is what is counted. Names that "
         "differ only in case or in compatible letters, such as those of full width, are the same (NFKC).",
         examples=["mina"],
+        json_schema_extra={"minLength": 1, "maxLength": usernames.MAX_GIVEN, "pattern": usernames.PATTERN},
     ),
 ]
-Password = Annotated[
-    SecretStr, Field(description="8 to 256 characters of any kind", examples=["correct horse battery"])
-]
-GivenPassword = Annotated[SecretStr, Field(max_length=1024, examples=["correct horse battery"])]
+GivenUsername = Annotated[str, Field(max_length=usernames.MAX_GIVEN, examples=["mina"])]
+NewPassword = TypeAliasType(
+    "NewPassword",
+    Annotated[
+        SecretStr,
+        Field(
+            description="characters of any kind; not one of the most common passwords, and without the username in it",
+            examples=["a new staple for the horse"],
+        ),
+    ],
+)
+"""A password to set. The policy enforces its lengths, which are settings; `policy.length_limits` documents them."""
+GivenPassword = Annotated[SecretStr, Field(max_length=passwords.MAX_GIVEN, examples=["correct horse battery"])]
 
 
 class NewAccount(Body):
     """An account to make."""
 
     username: Username
-    password: Password
+    password: NewPassword
 
 
 class Credentials(Body):
     """Who signs in."""
 
-    username: str = Field(max_length=256, examples=["mina"])
+    username: GivenUsername
     password: GivenPassword
 
 
@@ -45,9 +60,7 @@ class PasswordChange(Body):
     """Another password."""
 
     current_password: GivenPassword
-    new_password: Annotated[
-        SecretStr, Field(description="8 to 256 characters of any kind", examples=["a new staple for the horse"])
-    ]
+    new_password: NewPassword
 
 
 class Confirmation(Body):
@@ -61,6 +74,11 @@ class AccountChange(Body):
 
     disabled: bool | None = Field(default=None, description="whether it may not sign in", examples=[True])
     role: Role | None = Field(default=None, description="what it may do", examples=["admin"])
+
+    # "Not both absent or null", in words that generators of clients need not understand.
+    model_config = ConfigDict(
+        json_schema_extra={"not": {"properties": {"disabled": {"type": "null"}, "role": {"type": "null"}}}}
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -104,6 +122,8 @@ class Session(BaseModel):
 class AccessToken(BaseModel):
     """What a signed-in person gets."""
 
+    model_config = ALL_THERE
+
     access_token: str = Field(description="send it as `Authorization: Bearer <access_token>`", examples=["eyJhbGciOi…"])
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # a word of RFC 6750
     expires_in: int = Field(description="seconds", examples=[300])
@@ -113,6 +133,8 @@ class AccessToken(BaseModel):
 
 class SignedOut(BaseModel):
     """The answer to a logout that asks for JSON."""
+
+    model_config = ALL_THERE
 
     status: Literal["success"] = "success"
 

@@ -9,6 +9,8 @@ MAX_LENGTH = 64
 MAX_GIVEN = 4 * MAX_LENGTH
 """Code points before NFC, which joins up to four into one. Normalising many thousand would take seconds."""
 PUNCTUATION = "._-"
+PATTERN = r"^[^\x00-,/:-@\[-^`{-\x7f]+$"
+"""Has no ASCII character but letters, digits and `PUNCTUATION`; what else is allowed no regular expression can say."""
 
 
 def normalised(text: str) -> str:

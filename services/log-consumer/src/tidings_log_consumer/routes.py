@@ -8,9 +8,9 @@ from tidings.http.bearer import CurrentUser
 from tidings.http.pages import (
     NEXT_PAGE,
     BadCursor,
-    CursorText,
     Limit,
     Page,
+    cursor_parameter,
     decode_cursor,
     encode_cursor,
     link_next,
@@ -19,6 +19,7 @@ from tidings.http.problems import raises
 from tidings.http.state import from_state
 from tidings_log_consumer.reading import KEY_LENGTH, Filter, Position, Reading
 from tidings_log_consumer.schemas import Entry
+from tidings_log_consumer.tables import TYPE_LENGTH
 
 router = APIRouter(prefix="/api/logs", tags=["log"])
 
@@ -32,13 +33,15 @@ TraceId = Annotated[
 ]
 EventType = Annotated[
     str | None,
-    Query(alias="type", max_length=100, description="only events of this type", examples=["message.created"]),
+    Query(alias="type", max_length=TYPE_LENGTH, description="only events of this type", examples=["message.created"]),
 ]
+
+CursorText = Annotated[str | None, cursor_parameter(KEY_LENGTH)]
 
 
 @router.get("", summary="Read the log", responses=NEXT_PAGE)
 @raises(BadCursor)
-async def list_log(
+async def list_logs(
     request: Request,
     response: Response,
     caller: CurrentUser,

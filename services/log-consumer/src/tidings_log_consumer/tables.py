@@ -7,11 +7,13 @@ from tidings.database.columns import MARIADB, Id, Moment, ascii_text, new_metada
 
 metadata = new_metadata()
 
+TYPE_LENGTH = 100
+
 entries = Table(
     "entries",
     metadata,
     Column("event_id", Id, primary_key=True, comment="the event's own id: each event is stored once"),
-    Column("type", ascii_text(100), nullable=False, comment="without prefix and version, e.g. message.created"),
+    Column("type", ascii_text(TYPE_LENGTH), nullable=False, comment="without prefix and version, e.g. message.created"),
     Column("service", String(255), nullable=False, comment="ce_source"),
     Column("user_id", Id),
     Column("username", String(64)),

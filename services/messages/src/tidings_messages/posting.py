@@ -15,10 +15,14 @@ from tidings.outbox.record import Outbox
 from tidings.principal import Principal
 from tidings.telemetry import names
 from tidings.telemetry.propagation import current_trace_id
-from tidings.text import shows_something
+from tidings.text import SHOWS_NOTHING, shows_something
 from tidings_messages.tables import messages
 
 MAX_LENGTH = 10_000
+MAX_GIVEN = 2 * MAX_LENGTH
+"""Characters with the spaces at its ends, which are removed."""
+PATTERN = rf"^[{SHOWS_NOTHING}]*[^\x00{SHOWS_NOTHING}][^\x00]*$"
+"""A text that shows something, and has no NUL."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ def normalised(text: str) -> str:
         raise ValueError("a message needs at least one character that can be seen")
     if len(trimmed) > MAX_LENGTH:
         raise ValueError(f"a message has at most {MAX_LENGTH:,} characters; this one has {len(trimmed):,}")
+    if len(text) > MAX_GIVEN:
+        raise ValueError(f"a message has at most {MAX_GIVEN:,} characters with the spaces at its ends")
     return trimmed
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tidings.http.bodies import Body, Time
-from tidings_messages.posting import normalised
+from tidings_messages.posting import MAX_GIVEN, MAX_LENGTH, PATTERN, normalised
 
 USER_ID = "01980d2a-7c3e-7b1d-9a51-6f0c8e2d4b17"
 MESSAGE_ID = "01980d2b-52d0-7f0e-b6a5-0e0b6f3f7a91"
@@ -16,8 +16,10 @@ Text = Annotated[
     str,
     AfterValidator(normalised),
     Field(
-        description="1 to 10,000 characters without the spaces at its ends; at least one can be seen",
+        description=f"1 to {MAX_LENGTH:,} characters (code points) without the spaces at its ends, {MAX_GIVEN:,} with "
+        "them; at least one can be seen, and none is NUL",
         examples=["안녕하세요, 기록합니다."],
+        json_schema_extra={"minLength": 1, "maxLength": MAX_GIVEN, "pattern": PATTERN},
     ),
 ]
 

@@ -51,8 +51,17 @@ HEADERS = {
 """What the headers of problems mean."""
 
 
-def api_document(app: FastAPI, errors: Errors) -> dict[str, Any]:
-    """Return the OpenAPI document of `app`, whose problems are those of the table `errors`."""
+def api_document(app: FastAPI, errors: Errors, stated: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """Return the OpenAPI document of `app`.
+
+    Args:
+        app: has the routes.
+        errors: the table of the problems that it answers with.
+        stated: what is added to schemas, by the schema's name: limits that are settings.
+
+    Raises:
+        KeyError: there is no schema of that name.
+    """
     made = get_openapi(
         title=app.title, version=app.version, summary=app.summary, routes=app.routes, servers=app.servers
     )
@@ -61,10 +70,14 @@ def api_document(app: FastAPI, errors: Errors) -> dict[str, Any]:
         schemas.pop(unused, None)
     details = ProblemDetails.model_json_schema(ref_template=REFERENCE + "{model}")
     schemas.update(details.pop("$defs"), ProblemDetails=details)
+    for name, keywords in (stated or {}).items():
+        schemas[name].update(keywords)
     for path, method, dependant in _documented_routes(app):
         operation = made["paths"][path][method]
         operation.setdefault("security", [])
         operation["responses"].pop("422", None)
+        for parameter in operation.get("parameters", []):
+            parameter["schema"] = _without_null(parameter["schema"])
         _show_bodies(operation, schemas)
         problems = [*_problems_of_input(method, operation), *_problems_raised(dependant, {**SHARED_ERRORS, **errors})]
         _show_problems(path, operation, [*problems, UNEXPECTED, UNAVAILABLE])
@@ -115,9 +128,20 @@ def _problems_of_input(method: str, operation: Operation) -> Iterator[Problem]:
         yield REFUSED
 
 
+def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter that may be left out: no URL or header can say `null`."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return dict(schema)
+    return {**kinds[0], **{keyword: value for keyword, value in schema.items() if keyword != "anyOf"}}
+
+
 def _is_limited(parameter: Mapping[str, Any]) -> bool:
-    """Tell whether there is anything that the parameter must not be; any text may be a text of any length."""
-    return {"type": "string"} not in parameter["schema"].get("anyOf", [])
+    """Return whether there is any text that is refused as this parameter."""
+    annotations = {"title", "description", "examples", "default"}
+    return {keyword: value for keyword, value in parameter["schema"].items() if keyword not in annotations} != {
+        "type": "string"
+    }
 
 
 def _problems_raised(dependant: Dependant, errors: Errors) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from starlette.middleware import Middleware
 
@@ -60,6 +61,7 @@ def create_service(
     errors: Errors | None = None,
     trusted_hops: int = 0,
     max_body: int = MAX_BODY,
+    schemas: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> FastAPI:
     """Return the application of one service.
 
@@ -75,6 +77,7 @@ def create_service(
         errors: what the service's own error types mean to a client.
         trusted_hops: how many proxies each request comes through.
         max_body: the largest body that is taken, bytes.
+        schemas: what the settings add to schemas of the API document, by the schema's name.
     """
     app = ReadableHeaders(
         title=f"Tidings {name}",
@@ -85,6 +88,7 @@ def create_service(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
         # OpenTelemetry's own instrumentation is on (below); both would make every span twice.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=[
@@ -104,7 +108,7 @@ def create_service(
     for router in routers:
         app.include_router(router, dependencies=[Depends(authenticate)])
     app.include_router(health.router)
-    _serve_documents(app, name, meanings)
+    _serve_documents(app, name, meanings, schemas or {})
     trace_requests(app, telemetry)
     return app
 
@@ -120,13 +124,22 @@ def trace_requests(app: FastAPI, telemetry: Telemetry) -> None:
     )
 
 
-def _serve_documents(app: FastAPI, name: str, errors: Errors) -> None:
+def operation_id(route: APIRoute) -> str:
+    """Return the operation's name in the API document: that of the route's function, in camelCase.
+
+    Client generators name their functions after it, so another name breaks the clients' code.
+    """
+    first, *others = route.name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def _serve_documents(app: FastAPI, name: str, errors: Errors, schemas: Mapping[str, Mapping[str, Any]]) -> None:
     """Serve the API document also under the service's own name, and a docs page over it."""
     path = f"/openapi/{name}.json"
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = api_document(app, errors)
+            app.openapi_schema = api_document(app, errors, schemas)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 
 from tidings.http.bearer import CurrentUser
 from tidings.http.problems import raises
-from tidings.idempotency.key import IdempotencyKey, IdempotencyKeyInUse, IdempotencyKeyReused
+from tidings.idempotency.key import MAX_LENGTH, IdempotencyKey, IdempotencyKeyInUse, IdempotencyKeyReused
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -22,13 +22,13 @@ KeyText = Annotated[
     Header(
         alias=HEADER,
         min_length=1,
-        max_length=128,
+        max_length=MAX_LENGTH,
         pattern=r"^[!-~]*$",
         description=(
             "Makes it safe to send this request again, for 24 hours: with the same key and body it has one effect, and "
             f"the first answer comes again, marked `{REPLAYED}: true`. With another body it is 422; while the first "
-            "still runs, 409. Errors are not remembered. 1 to 128 visible ASCII characters: a new UUID for each new "
-            "request."
+            f"still runs, 409. Errors are not remembered. 1 to {MAX_LENGTH} visible ASCII characters: a new UUID for "
+            "each new request. Sent once."
         ),
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),

@@ -10,11 +10,7 @@ from pydantic import BaseModel, Field
 
 T = TypeVar("T")
 
-Limit = Annotated[int, Query(ge=1, le=100, description="how many items a page has at most")]
-CursorText = Annotated[
-    str | None, Query(max_length=512, description="`next_cursor` of the page before; none for the first page")
-]
-
+Limit = Annotated[int, Query(ge=1, le=100, description="how many items a page has at most", examples=[20])]
 
 NEXT_PAGE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -61,13 +57,35 @@ def decode_cursor(text: str, length: int) -> bytes:
     return key
 
 
+def cursor_parameter(key_length: int) -> Any:
+    """Return what describes the parameter `cursor` of a list whose sort key has `key_length` bytes.
+
+    The limits are only documented: `decode_cursor` enforces them, since a wrong cursor is a `BadCursor` of its own.
+    """
+    length = len(encode_cursor(bytes(key_length)))
+    # The last character's bits that belong to no byte are 0.
+    last = {0: "[A-Za-z0-9_-]", 2: "[AEIMQUYcgkosw048]", 4: "[AQgw]"}[6 * length - 8 * key_length]
+    limits = {"minLength": length, "maxLength": length, "pattern": f"^[A-Za-z0-9_-]{{{length - 1}}}{last}$"}
+    return Query(
+        description="`next_cursor` of the page before, as it was given; none for the first page",
+        examples=[encode_cursor(bytes(range(key_length)))],
+        json_schema_extra=limits,
+    )
+
+
+ID_LENGTH = 16
+
+CursorText = Annotated[str | None, cursor_parameter(ID_LENGTH)]
+"""The cursor of a list that is ordered by id."""
+
+
 def id_after(cursor: str | None) -> UUID | None:
     """Return the id that a page of a list ordered by id goes on after; `None` for the first page.
 
     Raises:
         BadCursor: it is no cursor of such a list.
     """
-    return UUID(bytes=decode_cursor(cursor, 16)) if cursor is not None else None
+    return UUID(bytes=decode_cursor(cursor, ID_LENGTH)) if cursor is not None else None
 
 
 def page_of(items: list[T], next_id: UUID | None, request: Request, response: Response) -> Page[T]:

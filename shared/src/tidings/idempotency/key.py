@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 
+MAX_LENGTH = 128
 LIFETIME = timedelta(hours=24)
 FINGERPRINT_LABEL = b"idempotency: request\n"
 """Keeps apart what else the same secret keys."""
@@ -24,7 +25,7 @@ class IdempotencyKey:
     """A client's word that requests with this key are one and the same."""
 
     value: str
-    """As the client sent it: visible ASCII."""
+    """As the client sent it: visible ASCII, at most `MAX_LENGTH` characters."""
     caller: str
     """Whose key it is; those of different callers never meet."""
     operation: str
