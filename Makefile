@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo test unit bench faults check format contracts lock servers clean
+.PHONY: help run demo test test-thorough unit bench faults check format contracts lock servers clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -25,6 +25,10 @@ test: $(READY) ## all tests, embedded and on real servers: T=path for some, TIDI
 	@if [ "$$TIDINGS_TEST_REAL" = 1 ]; then $(BIN)/python -m tidings_local install-servers; fi
 	@$(MAKE) --no-print-directory unit
 	$(BIN)/python -m pytest $(T) --cov --cov-report=term
+
+test-thorough: $(READY) ## all tests, those that take minutes too
+	@if [ "$$TIDINGS_TEST_REAL" = 1 ]; then $(BIN)/python -m tidings_local install-servers; fi
+	$(BIN)/python -m pytest $(T) -m ""
 
 unit: $(READY) ## the unit tests, on a newer Python too when there is one
 ifneq ($(NEWER),)

@@ -149,5 +149,8 @@ def create_app(settings: AuthSettings) -> FastAPI:
         routers=[account_routes.router, admin_routes.router],
         public_routers=[routes.router],
         errors={**ERRORS, TokenReused: session_over, UnknownToken: session_over},
-        schemas={"NewPassword": length_limits(settings.password)},
+        components={
+            "schemas": {"NewPassword": length_limits(settings.password)},
+            "securitySchemes": {"refresh-cookie": {"name": cookie.name}},
+        },
     )

@@ -38,7 +38,7 @@ class RefreshCookie:
     def __init__(self, secure: bool, public_url: str) -> None:
         self._secure = secure
         self._warned = False
-        self._name = f"__Secure-{NAME}" if secure else NAME
+        self.name = f"__Secure-{NAME}" if secure else NAME
         self._origin = _origin(public_url) if urlsplit(public_url).netloc else None
 
     def set(self, response: Response, token: RefreshToken, expires: datetime) -> None:
@@ -76,12 +76,12 @@ class RefreshCookie:
         """Return the different values of our cookies; `Request.cookies` keeps only one."""
         headers = request.headers.getlist("cookie")
         cookies = [cookie_parser(pair) for header in headers for pair in header.split(";")]
-        return list({cookie[self._name] for cookie in cookies if self._name in cookie})
+        return list({cookie[self.name] for cookie in cookies if self.name in cookie})
 
     def _write(self, response: Response, value: str, max_age: int) -> None:
         for path in PATHS:
             response.set_cookie(
-                self._name,
+                self.name,
                 value,
                 max_age=max_age,
                 path=path,

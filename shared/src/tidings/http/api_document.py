@@ -38,6 +38,7 @@ REFERENCE = "#/components/schemas/"
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 Operation = dict[str, Any]
+Components = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 HEADERS = {
     "Accept": "the media type that the body must have",
@@ -51,16 +52,17 @@ HEADERS = {
 """What the headers of problems mean."""
 
 
-def api_document(app: FastAPI, errors: Errors, stated: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+def api_document(app: FastAPI, errors: Errors, components: Components | None = None) -> dict[str, Any]:
     """Return the OpenAPI document of `app`.
 
     Args:
         app: has the routes.
         errors: the table of the problems that it answers with.
-        stated: what is added to schemas, by the schema's name: limits that are settings.
+        components: what the settings decide, such as the shortest password: keywords that are added to a component,
+            by its kind and name.
 
     Raises:
-        KeyError: there is no schema of that name.
+        KeyError: there is no such component.
     """
     made = get_openapi(
         title=app.title, version=app.version, summary=app.summary, routes=app.routes, servers=app.servers
@@ -70,8 +72,9 @@ def api_document(app: FastAPI, errors: Errors, stated: Mapping[str, Mapping[str,
         schemas.pop(unused, None)
     details = ProblemDetails.model_json_schema(ref_template=REFERENCE + "{model}")
     schemas.update(details.pop("$defs"), ProblemDetails=details)
-    for name, keywords in (stated or {}).items():
-        schemas[name].update(keywords)
+    for kind, by_name in (components or {}).items():
+        for name, keywords in by_name.items():
+            made["components"][kind][name].update(keywords)
     for path, method, dependant in _documented_routes(app):
         operation = made["paths"][path][method]
         operation.setdefault("security", [])

@@ -10,7 +10,7 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from starlette.middleware import Middleware
 
 from tidings.http import health, problems
-from tidings.http.api_document import api_document
+from tidings.http.api_document import Components, api_document
 from tidings.http.bearer import AmbiguousCredentials, NotAuthenticated, authenticate
 from tidings.http.docs import Document, docs_router
 from tidings.http.event_docs import event_docs_router
@@ -61,7 +61,7 @@ def create_service(
     errors: Errors | None = None,
     trusted_hops: int = 0,
     max_body: int = MAX_BODY,
-    schemas: Mapping[str, Mapping[str, Any]] | None = None,
+    components: Components | None = None,
 ) -> FastAPI:
     """Return the application of one service.
 
@@ -77,7 +77,7 @@ def create_service(
         errors: what the service's own error types mean to a client.
         trusted_hops: how many proxies each request comes through.
         max_body: the largest body that is taken, bytes.
-        schemas: what the settings add to schemas of the API document, by the schema's name.
+        components: what the settings decide in the API document's components, by their kind and name.
     """
     app = ReadableHeaders(
         title=f"Tidings {name}",
@@ -108,7 +108,7 @@ def create_service(
     for router in routers:
         app.include_router(router, dependencies=[Depends(authenticate)])
     app.include_router(health.router)
-    _serve_documents(app, name, meanings, schemas or {})
+    _serve_documents(app, name, meanings, components or {})
     trace_requests(app, telemetry)
     return app
 
@@ -133,13 +133,13 @@ def operation_id(route: APIRoute) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def _serve_documents(app: FastAPI, name: str, errors: Errors, schemas: Mapping[str, Mapping[str, Any]]) -> None:
+def _serve_documents(app: FastAPI, name: str, errors: Errors, components: Components) -> None:
     """Serve the API document also under the service's own name, and a docs page over it."""
     path = f"/openapi/{name}.json"
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = api_document(app, errors, schemas)
+            app.openapi_schema = api_document(app, errors, components)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
