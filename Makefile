@@ -72,7 +72,7 @@ faults: $(READY) ## break servers and services under load, check every promise: 
 	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(REPORT),--report $(REPORT)) $(if $(SAFEGUARDS),--safeguards) $(ARGS)
 
-servers: $(READY) ## install MariaDB, Redis, Kafka and kcat for the tests on real servers (root on Debian)
+servers: $(READY) ## install MariaDB, Redis, Kafka, kcat and Node.js for the tests (root on Debian)
 	$(BIN)/python -m tidings_local install-servers
 
 clean: ## remove environments, caches and the local data

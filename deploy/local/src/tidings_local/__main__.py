@@ -16,7 +16,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run all services in one process on one port")
     commands.add_parser("demo", help="sign in, post, and print the journey of one request")
-    commands.add_parser("install-servers", help="install MariaDB, Redis, Kafka and kcat (root on Debian)")
+    commands.add_parser("install-servers", help="install MariaDB, Redis, Kafka, kcat and Node.js (root on Debian)")
     command = parser.parse_args().command
     end_on_signals()
     # Each command imports what it needs by itself: the services take seconds, which the others need not wait for.

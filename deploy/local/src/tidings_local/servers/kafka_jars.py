@@ -1,14 +1,14 @@
 """The launcher's Kafka files: fetched once by Maven into the cache, whole or not at all."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from tidings_local.servers.command import run
 from tidings_local.servers.errors import ServerMissing
-from tidings_local.servers.folders import cache_folder
+from tidings_local.servers.folders import cache_folder, cached
 
 KAFKA_VERSION = "4.4.0"
+_FOLDER = f"kafka-{KAFKA_VERSION}"
 
 # Kafka brings no writer for its log: slf4j-simple, of the version of Kafka's slf4j-api.
 _POM = f"""\
@@ -36,7 +36,7 @@ _POM = f"""\
 
 def jars_are_cached() -> bool:
     """Whether Kafka's files are there, so that Maven is not needed."""
-    return _jars().is_dir()
+    return (cache_folder() / _FOLDER).is_dir()
 
 
 def fetch_jars() -> Path:
@@ -46,33 +46,16 @@ def fetch_jars() -> Path:
         ServerMissing: they are not there, and neither is Maven.
         ServerFailed: Maven failed; nothing is left behind.
     """
-    if not jars_are_cached():
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise ServerMissing("Kafka is not installed: apt-get install maven")
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="kafka-") as unfinished:
-            _publish(_download(maven, Path(unfinished)))
-    return _jars()
+    return cached(_FOLDER, _download)
 
 
-def _jars() -> Path:
-    return cache_folder() / f"kafka-{KAFKA_VERSION}"
-
-
-def _download(maven: str, folder: Path) -> Path:
+def _download(folder: Path) -> Path:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise ServerMissing("Kafka is not installed: apt-get install maven")
     (folder / "pom.xml").write_text(_POM)
     # Strict checksums: by default Maven only warns of a file that was damaged on its way.
     quiet = [maven, "-q", "-B", "--strict-checksums"]
     copy = ["dependency:copy-dependencies", "-DoutputDirectory=libs"]
     run("the download of Kafka", [*quiet, *copy], folder)
     return folder / "libs"
-
-
-def _publish(libs: Path) -> None:
-    try:
-        libs.rename(_jars())
-    except OSError:
-        # Somebody else was faster; theirs is as good.
-        if not jars_are_cached():
-            raise

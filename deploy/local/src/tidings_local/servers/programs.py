@@ -16,6 +16,7 @@ _PACKAGES = {
     "Redis": {"redis-server": "redis-server"},
     "Kafka": {"java": "default-jre-headless", "mvn": "maven"},
     "kcat": {"kcat": "kcat"},
+    "Node.js": {"node": "nodejs", "npm": "npm"},
 }
 
 # Debian keeps servers here, and leaves it out of the PATH of everyone but root.
@@ -43,7 +44,8 @@ def program(name: str) -> str:
 def missing() -> dict[str, str]:
     """What cannot run here: the server's name, and one line that says what to install.
 
-    The names are MariaDB, Redis, Kafka, and kcat, the command-line client of Kafka.
+    The names are MariaDB, Redis, Kafka, kcat, which is the command-line client of Kafka, and Node.js, which is not a
+    server: the tests run a TypeScript client on it.
     """
     packages = {server: packages_for(server) for server in _PACKAGES}
     return {server: _line(server, needed) for server, needed in packages.items() if needed}
