@@ -25,6 +25,7 @@ CONFIG = TESTS / "support" / "schemathesis.toml"
 ADMIN = "boss"
 # Each call says which address it comes from, as a proxy would: see support/fuzzed_api.py.
 ENVIRONMENT = {"TIDINGS_HTTP_TRUSTED_HOPS": "1"}
+QUICK = ["--phases", "examples,coverage,fuzzing"]
 THOROUGH = ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "300"]
 
 
@@ -76,7 +77,7 @@ def schemathesis(system: System, name: str, *options: str) -> None:
 @pytest.mark.timeout(600)  # some 30 s on a quiet machine
 @pytest.mark.parametrize("name", NAMES)
 def test_calls_are_answered_as_documented(embedded: System, name: str) -> None:
-    schemathesis(embedded, name)
+    schemathesis(embedded, name, *QUICK)
 
 
 @pytest.mark.thorough

@@ -232,6 +232,13 @@ async def test_a_text_that_is_no_message_is_refused_with_what_to_change(instance
         assert answer.json()["errors"][0]["pointer"] == "/message"
 
 
+@pytest.mark.parametrize("event_type", ["è", "가.created", "🌤", "\0"], ids=ascii)
+async def test_event_type_that_is_not_ascii_is_refused(instance: Instance, event_type: str) -> None:
+    answer = await instance.http.get("/api/logs", params={"type": event_type}, headers=await instance.person())
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["pointer"] == "type"
+
+
 async def test_readiness_names_each_dependency(instance: Instance) -> None:
     found = (await instance.http.get("/health/ready")).json()
     assert {name: set(service["dependencies"]) for name, service in found.items()} == {

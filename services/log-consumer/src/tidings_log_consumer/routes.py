@@ -33,7 +33,13 @@ TraceId = Annotated[
 ]
 EventType = Annotated[
     str | None,
-    Query(alias="type", max_length=TYPE_LENGTH, description="only events of this type", examples=["message.created"]),
+    Query(
+        alias="type",
+        max_length=TYPE_LENGTH,
+        pattern="^[ -~]*$",  # MariaDB refuses to compare a column of ASCII with other text
+        description="only events of this type; printable ASCII",
+        examples=["message.created"],
+    ),
 ]
 
 CursorText = Annotated[str | None, cursor_parameter(KEY_LENGTH)]
