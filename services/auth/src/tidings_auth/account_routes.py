@@ -6,8 +6,8 @@ from fastapi import APIRouter, Path, Request, Response
 
 from tidings.http.bearer import CurrentUser
 from tidings.http.idempotency import CallersIdempotencyKey
-from tidings.http.json_bodies import JsonRoute
 from tidings.http.ids import Id
+from tidings.http.json_bodies import JsonRoute
 from tidings.http.pages import NEXT_PAGE, BadCursor, CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import raises
 from tidings.http.state import from_state

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from tidings.http.bearer import CurrentUser
-from tidings.http.json_bodies import JsonRoute
 from tidings.http.ids import Id
+from tidings.http.json_bodies import JsonRoute
 from tidings.http.pages import NEXT_PAGE, BadCursor, CursorText, Limit, Page, id_after, page_of
 from tidings.http.problems import raises
 from tidings.http.state import from_state
