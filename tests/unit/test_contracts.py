@@ -96,7 +96,9 @@ def test_what_no_consumer_of_today_reads_is_not_recorded(folder: Path, monkeypat
 
     monkeypatch.setattr("tidings.contracts.examples.encode", in_seconds)
     for command in ("check", "write"):
-        with pytest.raises(ContractError, match="what is written today is not read today: time: value_error"):
+        with pytest.raises(
+            ContractError, match="what is written today is not read today: time: is not a date and time"
+        ):
             run(command, folder)
 
 

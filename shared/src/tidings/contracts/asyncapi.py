@@ -9,6 +9,7 @@ from typing import Any
 from tidings.contracts.examples import example_of
 from tidings.contracts.schemas import schema_of
 from tidings.events import CATALOGUE, EventData
+from tidings.events.envelope import SEQUENCE_DIGITS
 from tidings.events.topics import READER, REGISTRY, Topic
 
 BINDING = "0.5.0"
@@ -16,11 +17,19 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 REQUIRED_HEADERS = ("ce_specversion", "ce_type", "ce_id", "ce_source", "ce_time")
 HEADERS = {
-    "ce_id": {"type": "string", "format": "uuid", "description": "unique; a known id is not stored again"},
+    "ce_id": {"type": "string", "format": "uuid", "description": "unique among the events of its source"},
     "ce_source": {"type": "string", "minLength": 1, "maxLength": 255, "description": "who made the event"},
-    "ce_time": {"type": "string", "format": "date-time", "description": "when it happened, with its offset from UTC"},
+    "ce_time": {
+        "type": "string",
+        "format": "date-time",
+        "description": "when it happened, with its offset from UTC; in the years 1 to 9999",
+    },
     "ce_subject": {"type": "string", "description": "what the event is about"},
-    "ce_sequence": {"type": "string", "pattern": "^[0-9]+$", "description": "its number within its key, from 1"},
+    "ce_sequence": {
+        "type": "string",
+        "pattern": f"^[0-9]{{1,{SEQUENCE_DIGITS}}}$",
+        "description": "its number within its key, from 1",
+    },
     "ce_partitionkey": {"type": "string", "description": "the record's key again"},
     "traceparent": {"type": "string", "description": "W3C trace context of the span that published it"},
     "tracestate": {"type": "string", "description": "W3C trace context of the span that published it"},

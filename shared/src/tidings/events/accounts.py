@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from tidings.events.envelope import EventData
+from tidings.events.fields import Id
 from tidings.events.topics import AUTH
 
 
@@ -14,7 +15,7 @@ class AccountEvent(EventData):
 
     topic: ClassVar[str] = AUTH
 
-    user_id: Annotated[UUID, Field(description="of the account")]
+    user_id: Annotated[Id, Field(description="of the account")]
     username: Annotated[str, Field(max_length=64, description="as the person wrote it")]
 
     def key(self) -> str:
@@ -31,7 +32,7 @@ def example(**data: str) -> ConfigDict:
 
 
 ADMIN = "01980d20-93b5-7e0a-8c77-0d4f1b6a52ce"
-By = Annotated[UUID | None, Field(description="the admin who did it; null when it was done at the command line")]
+By = Annotated[Id | None, Field(description="the admin who did it; null when it was done at the command line")]
 
 
 class UserRegistered(AccountEvent):

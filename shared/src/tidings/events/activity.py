@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from tidings.events.envelope import EventData
+from tidings.events.fields import AnySpelling, Id
 from tidings.events.topics import ACTIVITY
 
 
@@ -37,12 +38,12 @@ class ApiRequest(EventData):
         str | None,
         Field(max_length=255, description="its template, e.g. `/api/messages/{id}`; null when no route matched"),
     ] = None
-    status: Annotated[int, Field(ge=100, le=599, description="of the answer")]
+    status: Annotated[int, Field(ge=100, le=599, description="of the answer"), AnySpelling]
     duration_ms: Annotated[
         float, Field(ge=0, allow_inf_nan=False, description="from the first byte of the call to the end of the answer")
     ]
-    response_bytes: Annotated[int, Field(ge=0, description="of the answer's body")] = 0
-    user_id: Annotated[UUID | None, Field(description="of the caller; null when nobody was signed in")] = None
+    response_bytes: Annotated[int, Field(ge=0, description="of the answer's body"), AnySpelling] = 0
+    user_id: Annotated[Id | None, Field(description="of the caller; null when nobody was signed in")] = None
     username: Annotated[str | None, Field(max_length=64, description="of the caller")] = None
     request_id: Annotated[str | None, Field(max_length=128, description="as answered in `X-Request-Id`")] = None
     client: Annotated[
@@ -69,7 +70,9 @@ class ActivityGap(EventData):
 
     service: Annotated[str, Field(min_length=1, max_length=255, description="whose activity it is, its `ce_source`")]
     dropped: Annotated[
-        int, Field(ge=1, description="events missing since the gap before, or since the service started")
+        int,
+        Field(ge=1, description="events missing since the gap before, or since the service started"),
+        AnySpelling,
     ]
 
     def key(self) -> str:

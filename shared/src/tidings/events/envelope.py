@@ -1,16 +1,22 @@
 """The envelope: one event, its data typed by a versioned model, its attributes those of CloudEvents 1.0."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
+from tidings.events.fields import Id, misfit
 from tidings.events.ids import uuid7
+from tidings.events.times import parse_time
 
 TYPE_PREFIX = "tidings."
 SCHEMA_PREFIX = "urn:tidings:schema:"
 """Names a schema wherever it is kept: a URL would tie every stored event to one deployment's host."""
+SEQUENCE_DIGITS = 19
+"""Digits that a `ce_sequence` has at most; enough for nanoseconds since 1970."""
+SEQUENCE = re.compile(f"[0-9]{{1,{SEQUENCE_DIGITS}}}")
 
 
 class EventData(BaseModel):
@@ -59,22 +65,33 @@ class Event(BaseModel, Generic[D]):
 
     model_config = ConfigDict(frozen=True)
 
-    id: UUID = Field(default_factory=uuid7)
-    """Unique per event: the consumer stores each id once."""
+    id: Id = Field(default_factory=uuid7)
+    """Unique among the events of one source: the log stores each id of a source once for each topic."""
     source: Annotated[str, Field(min_length=1, max_length=255)]
     """The service that made it, e.g. `tidings-messages`."""
     time: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     """When it happened, UTC, microseconds."""
-    sequence: Annotated[int | None, Field(ge=0, lt=2**63)] = None
+    sequence: Annotated[int | None, Field(ge=0, lt=10**SEQUENCE_DIGITS)] = None
     """Number within its key, where the producer counts."""
     data: D
 
+    @field_validator("sequence", mode="before")
+    @classmethod
+    def _of_digits(cls, sequence: object) -> object:
+        # int() also takes signs, spaces, underscores, fractions and the digits of other scripts.
+        if isinstance(sequence, str) and not SEQUENCE.fullmatch(sequence):
+            raise misfit(f"is not a number of 1 to {SEQUENCE_DIGITS} digits")
+        return sequence
+
     @field_validator("time", mode="before")
     @classmethod
-    def _is_no_number(cls, time: object) -> object:
-        if isinstance(time, str) and time[4:5] != "-":  # "1700000000" would be taken for seconds since 1970
-            raise ValueError("is no date and time of RFC 3339")
-        return time
+    def _of_rfc3339(cls, time: object) -> object:
+        if not isinstance(time, str):
+            return time
+        try:
+            return parse_time(time)
+        except ValueError as error:
+            raise misfit(str(error)) from None
 
     @field_validator("time")
     @classmethod
@@ -82,4 +99,4 @@ class Event(BaseModel, Generic[D]):
         try:
             return time.astimezone(UTC)
         except OverflowError:
-            raise ValueError("is outside the years 1 to 9999 in UTC") from None
+            raise misfit("is outside the years 1 to 9999 in UTC") from None

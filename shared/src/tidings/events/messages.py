@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from tidings.events.envelope import EventData
+from tidings.events.fields import AnySpelling, Id
 from tidings.events.topics import MESSAGES
 
 
@@ -27,10 +28,10 @@ class MessageCreated(EventData):
     name: ClassVar[str] = "message.created"
     topic: ClassVar[str] = MESSAGES
 
-    message_id: Annotated[UUID, Field(description="of the message")]
-    author_id: Annotated[UUID, Field(description="user id of who posted it")]
+    message_id: Annotated[Id, Field(description="of the message")]
+    author_id: Annotated[Id, Field(description="user id of who posted it")]
     author: Annotated[str, Field(max_length=64, description="username of who posted it")]
-    length: Annotated[int, Field(ge=0, description="code points of the text")]
+    length: Annotated[int, Field(ge=0, description="code points of the text"), AnySpelling]
 
     def key(self) -> str:
         return str(self.message_id)

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from email.message import Message
 
 JSON = "application/json"
+UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
+LONGEST_CONTENT_TYPE = 255
 
 RawHeaders = Iterable[tuple[str, bytes | None]]
 """Headers as a Kafka client gives them; names may repeat."""
@@ -23,6 +26,32 @@ class Undecodable(ValueError):
     """A record is no event that Tidings knows; the message says why, without the record's content."""
 
 
-def media_type(content_type: str) -> str:
-    """Return a content type without its parameters, as it is compared (RFC 9110 section 8.3.1)."""
-    return content_type.partition(";")[0].strip().lower()
+def utf8_of(name: str, raw: bytes) -> str:
+    """Return the text of the header `name`.
+
+    Raises:
+        Undecodable: it is not UTF-8.
+    """
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise Undecodable(f"header {name} is not UTF-8") from None
+
+
+def media_type(content_type: str) -> str | None:
+    """Return a content type without its parameters, as it is compared; `None` when its text is not UTF-8.
+
+    Source: RFC 9110 section 8.3.1. JSON needs no `charset` (RFC 8259 section 11), but one that is there must be true.
+    """
+    name, has_parameters, _ = content_type.partition(";")
+    if has_parameters and _charset(content_type) not in UTF_8:
+        return None
+    return name.strip().lower()
+
+
+def _charset(content_type: str) -> str:
+    if len(content_type) > LONGEST_CONTENT_TYPE:  # the parser takes quadratic time
+        return ""
+    message = Message()
+    message["content-type"] = content_type
+    return message.get_content_charset("utf-8")

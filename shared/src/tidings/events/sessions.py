@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from tidings.events.accounts import AccountEvent, example
 from tidings.events.envelope import EventData
+from tidings.events.fields import Id
 from tidings.events.topics import AUTH
 
 SESSION = "01980d2b-1f6a-7c44-8e02-b3a9d5c7e610"
@@ -18,7 +19,7 @@ class SessionStarted(AccountEvent):
     model_config = example(session_id=SESSION)
     name: ClassVar[str] = "session.started"
 
-    session_id: Annotated[UUID, Field(description="of the session that began")]
+    session_id: Annotated[Id, Field(description="of the session that began")]
 
 
 class SessionEnded(AccountEvent):
@@ -27,7 +28,7 @@ class SessionEnded(AccountEvent):
     model_config = example(session_id=SESSION, reason="logout")
     name: ClassVar[str] = "session.ended"
 
-    session_id: Annotated[UUID, Field(description="of the session that ended")]
+    session_id: Annotated[Id, Field(description="of the session that ended")]
     reason: Annotated[
         str,
         Field(
@@ -44,7 +45,7 @@ class SessionReuseDetected(AccountEvent):
     model_config = example(session_id=SESSION)
     name: ClassVar[str] = "session.reuse_detected"
 
-    session_id: Annotated[UUID, Field(description="of the session whose token it was")]
+    session_id: Annotated[Id, Field(description="of the session whose token it was")]
 
 
 class LoginFailed(EventData):
@@ -64,7 +65,7 @@ class LoginFailed(EventData):
     name: ClassVar[str] = "login.failed"
     topic: ClassVar[str] = AUTH
 
-    user_id: Annotated[UUID | None, Field(description="of the account; null when there is none of the name")] = None
+    user_id: Annotated[Id | None, Field(description="of the account; null when there is none of the name")] = None
     reason: Annotated[
         str,
         Field(max_length=32, description="`wrong_credentials`, `throttled` or `disabled`; more may be added"),

@@ -6,11 +6,12 @@ Format, and the extension "distributed tracing".
 
 import base64
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import from_json
 
-from tidings.events.record import JSON, RawHeaders, Undecodable, media_type
+from tidings.events.record import JSON, RawHeaders, Undecodable, media_type, utf8_of
 
 STRUCTURED = "application/cloudevents+json"
 ATTRIBUTES = ("specversion", "id", "source", "type", "time", "sequence", "partitionkey", "subject", "dataschema")
@@ -20,18 +21,23 @@ TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 def in_binary_mode(value: bytes | None, headers: RawHeaders) -> tuple[bytes | None, RawHeaders]:
     """Return the value and headers of the binary-mode record that says the same; such a record itself as it is.
 
+    A record without content type is in binary mode and JSON: those who write events by hand forget it.
+
     A trace context among the record's headers wins over the one inside the event, which is as old as the event. What is
     malformed there is ignored, as everywhere.
 
     Raises:
-        Undecodable: the value is no CloudEvents JSON.
+        Undecodable: the content type is another one, or the value is not CloudEvents JSON.
     """
     headers = tuple(headers)
-    if not _is_structured(headers):
+    content_type = media_type(_content_type(headers))
+    if content_type == JSON:
         return value, headers
+    if content_type != STRUCTURED:
+        raise Undecodable(f"content-type is neither {JSON} nor {STRUCTURED} in UTF-8, and nothing else is read")
     event = _parsed(value)
     if media_type(_text(event, "datacontenttype") or JSON) != JSON:
-        raise Undecodable("datacontenttype is not application/json")
+        raise Undecodable(f"datacontenttype is not {JSON} in UTF-8, and nothing else is read")
     kept = [(name, raw) for name, raw in headers if name != "content-type" and not name.startswith("ce_")]
     attributes = {f"ce_{name}": _text(event, name) for name in ATTRIBUTES}
     if not any(name == TRACEPARENT and raw is not None for name, raw in kept):
@@ -40,18 +46,20 @@ def in_binary_mode(value: bytes | None, headers: RawHeaders) -> tuple[bytes | No
     return _data(event), [*kept, *found, ("content-type", JSON.encode())]
 
 
-def _is_structured(headers: tuple[tuple[str, bytes | None], ...]) -> bool:
+def _content_type(headers: Iterable[tuple[str, bytes | None]]) -> str:
+    """Return the first content type; the one of binary mode when there is none."""
     for name, raw in headers:
         if name == "content-type" and raw is not None:
-            return media_type(raw.decode(errors="replace")) == STRUCTURED
-    return False
+            return utf8_of(name, raw)
+    return JSON
 
 
 def _parsed(value: bytes | None) -> dict[str, Any]:
     if value is None:
         raise Undecodable("the record has no value")
     try:
-        event = from_json(value)  # pydantic's parser refuses deep nesting, on which the standard library's recurses
+        # pydantic's parser refuses deep nesting, on which the standard library's recurses
+        event = from_json(value, allow_inf_nan=False)
     except ValueError:
         event = None
     if not isinstance(event, dict):
@@ -67,10 +75,12 @@ def _text(event: dict[str, Any], name: str) -> str | None:
     return text
 
 
-def _data(event: dict[str, Any]) -> bytes | None:
+def _data(event: dict[str, Any]) -> bytes:
     data, encoded = event.get("data"), _text(event, "data_base64")
+    if encoded is None and data is None:
+        raise Undecodable("the event has no data")
     if encoded is None:
-        return None if data is None else json.dumps(data).encode()
+        return json.dumps(data).encode()
     if data is not None:
         raise Undecodable("the event has both data and data_base64")
     try:
