@@ -114,9 +114,9 @@ async def _ingested(setting: Setting, group: str, database: Database, telemetry:
 
 async def _copied(setting: Setting, group: str, pool: Any, rows: dict[tuple[int, int], tuple[Any, ...]]) -> Sample:
     """Read, insert the rows that were made beforehand, commit, commit the offsets."""
-    columns = ", ".join(f"`{column.name}`" for column in entries.columns)
-    values = ", ".join(["%s"] * len(entries.columns))
-    statement = f"INSERT INTO entries ({columns}) VALUES ({values})"  # noqa: S608  # names of our own columns
+    names = [f"`{column.name}`" for column in entries.columns if column is not entries.c.number]
+    values = ", ".join(["%s"] * len(names))
+    statement = f"INSERT INTO entries ({', '.join(names)}) VALUES ({values})"  # noqa: S608  # names of our own columns
     progress = Progress(len(rows))
     consumer = _consumer(setting, ACTIVITY, group_id=group)
     await consumer.start()

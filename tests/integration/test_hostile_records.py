@@ -239,10 +239,10 @@ class Sender:
         """Ids of the events that must be stored."""
         self.first_offset = -1
 
-    async def send(self, draft: Draft) -> RecordMetadata:
+    async def send(self, draft: Draft, topic: str = TOPIC) -> RecordMetadata:
         """Send one."""
         sent: RecordMetadata = await self._producer.send_and_wait(
-            TOPIC, draft.value, key=draft.key, headers=draft.headers, partition=0
+            topic, draft.value, key=draft.key, headers=draft.headers, partition=0
         )
         self.first_offset = sent.offset if self.first_offset < 0 else self.first_offset
         return sent
@@ -365,6 +365,83 @@ async def test_an_id_that_comes_again_with_another_body_changes_nothing(
     routes = [entry["route"] for entry in (await instance.http.get("/api/logs?limit=100", headers=me)).json()["items"]]
     assert "/changed" not in routes
     assert routes.count("/bills") == 2
+
+
+async def entries_of(instance: Instance, me: dict[str, str], event_id: UUID) -> list[dict[str, Any]]:
+    """Return the entries of an event id, read in pages of one entry."""
+    found: list[dict[str, Any]] = []
+    path = first = "/api/logs?limit=1"
+    while path:
+        page = (await instance.http.get(path, headers=me)).json()
+        found += [entry for entry in page["items"] if entry["event_id"] == str(event_id)]
+        path = page["next_cursor"] and f"{first}&cursor={page['next_cursor']}"
+    return found
+
+
+SOURCES = [
+    "billing",
+    "Billing",
+    "billing ",
+    "bílling",
+    "billing/\U0001f600",
+    "billing/\U0001f601",
+    "billing\x00",
+    "b" * 255,
+]
+
+
+async def test_equal_ids_of_different_sources_are_different_events(
+    instance: Instance, sender: tuple[Sender, dict[str, str]]
+) -> None:
+    """All happened at the same moment, too, so that pages can only tell them apart by their order."""
+    outlet, me = sender
+    event_id = uuid7()
+    for _ in range(2):
+        for source in SOURCES:
+            draft = good(outlet.user).with_header("ce_id", str(event_id).encode())
+            await outlet.send(draft.with_header("ce_source", source.encode()))
+    await outlet.send_good()
+    assert await stored_ids(instance, me, outlet.good) == outlet.good
+    found = await entries_of(instance, me, event_id)
+    assert sorted(entry["service"] for entry in found) == sorted(SOURCES)
+
+
+async def test_id_and_source_stolen_in_another_topic_do_not_suppress_a_fact(
+    instance: Instance, sender: tuple[Sender, dict[str, str]]
+) -> None:
+    """Kafka grants the right to write by topic: who may only write activity must not keep a fact out of the log."""
+    outlet, me = sender
+    fact = good(outlet.user).with_header("ce_source", b"tidings-auth")
+    event_id = UUID((dict(fact.headers)["ce_id"] or b"").decode())
+    await outlet.send(fact)
+    await outlet.send_good()
+    assert await stored_ids(instance, me, outlet.good) == outlet.good
+
+    fact.with_header("ce_type", b"tidings.user.disabled.v1").saying(
+        json.dumps({"user_id": outlet.user, "username": "mina"}).encode()
+    )
+    for _ in range(2):
+        await outlet.send(fact, "tidings.auth.v1")
+    later = Draft(fact.key, fact.value, list(fact.headers)).with_header("ce_id", str(uuid7()).encode())
+    await outlet.send(later, "tidings.auth.v1")
+    sentinel = dict(later.headers)["ce_id"] or b""
+    assert await stored_ids(instance, me, {sentinel.decode()})
+    found = await entries_of(instance, me, event_id)
+    assert sorted(entry["type"] for entry in found) == ["api.request", "user.disabled"]
+
+
+async def test_same_event_in_both_modes_is_stored_once(
+    instance: Instance, sender: tuple[Sender, dict[str, str]]
+) -> None:
+    outlet, me = sender
+    first = good(outlet.user)
+    event_id = UUID((dict(first.headers)["ce_id"] or b"").decode())
+    again = Draft(first.key, first.value, list(first.headers)).structured(id=str(event_id).upper())
+    await outlet.send(first)
+    await outlet.send(again)
+    await outlet.send_good()
+    assert await stored_ids(instance, me, outlet.good) == outlet.good
+    assert len(await entries_of(instance, me, event_id)) == 1
 
 
 async def test_header_keys_that_are_no_text_are_stepped_over(

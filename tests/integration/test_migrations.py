@@ -3,11 +3,14 @@
 import unicodedata
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
 
 import pytest
 from alembic.util import CommandError
 from pydantic import SecretStr
-from sqlalchemy import insert, inspect, select, text
+from sqlalchemy import func, insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidings.database.engine import create_engine
@@ -18,6 +21,7 @@ from tidings.events import uuid7
 from tidings_auth import tables as auth
 from tidings_auth.usernames import folded
 from tidings_local.backends import Backends
+from tidings_log_consumer.tables import entries
 from tidings_messages import tables as messages
 
 PACKAGES = ["tidings_auth", "tidings_messages", "tidings_log_consumer"]
@@ -88,6 +92,44 @@ async def test_stored_authors_are_shown_as_typed_after_the_upgrade(engine: Async
         stored = (await connection.execute(select(messages.messages).order_by(messages.messages.c.id))).all()
     assert [found.author for found in stored] == ["ㅋㅋㅋ", "mina"] * (ROWS_AT_ONCE + 1)
     assert {found.message for found in stored} == {row["message"]}
+
+
+def old_entry(number: int, event_id: UUID, **other: Any) -> dict[str, Any]:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC)
+    times = {"occurred_at": moment, "published_at": moment, "stored_at": moment}
+    place = {"topic": "tidings.activity.v1", "partition": 0, "offset": number}
+    said = {"type": "api.request", "service": "미나 \U0001f600", "username": None, "data": '{"status":200}'}
+    return {"event_id": event_id, **times, **place, **said, **other}
+
+
+async def test_entries_survive_the_change_of_their_key_and_back(engine: AsyncEngine) -> None:
+    ids = [UUID(int=number) for number in (3, 1, 2)]
+    columns = [column for column in entries.c if column.name != "number"]
+    await upgrade(engine, "tidings_log_consumer", "0001")
+    async with engine.begin() as connection:
+        await connection.execute(insert(entries), [old_entry(offset, id_) for offset, id_ in enumerate(ids)])
+        before = set(await connection.execute(select(*columns)))
+
+    await upgrade(engine, "tidings_log_consumer")
+    await check_models(engine, "tidings_log_consumer")
+    async with engine.begin() as connection:
+        assert set(await connection.execute(select(*columns))) == before
+        numbers = (await connection.execute(select(entries.c.number))).scalars().all()
+        assert sorted(numbers) == [1, 2, 3]
+        again = [old_entry(8, ids[0], service="other"), old_entry(9, ids[0], topic="tidings.auth.v1")]
+        await connection.execute(insert(entries), again)
+        assert (await connection.execute(select(func.max(entries.c.number)))).scalar_one() == 5
+    async with engine.begin() as connection:
+        with pytest.raises(IntegrityError):
+            await connection.execute(insert(entries), [old_entry(10, ids[0])])
+
+    await downgrade(engine, "tidings_log_consumer", "0001")
+    async with engine.connect() as connection:
+        assert set(await connection.execute(select(*columns))) == before
+    await upgrade(engine, "tidings_log_consumer")
+    await check_models(engine, "tidings_log_consumer")
+    async with engine.connect() as connection:
+        assert set(await connection.execute(select(*columns))) == before
 
 
 async def test_the_check_sees_a_table_that_the_code_does_not_have(engine: AsyncEngine) -> None:

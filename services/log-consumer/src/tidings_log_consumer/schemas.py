@@ -18,9 +18,14 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    event_id: UUID = Field(examples=["01980d2b-52d3-7a3c-9c1f-4d2a8b7e6f50"])
+    event_id: UUID = Field(
+        description="unique among the events of one service and topic",
+        examples=["01980d2b-52d3-7a3c-9c1f-4d2a8b7e6f50"],
+    )
     type: str = Field(examples=["message.created"])
-    service: str = Field(description="who made the event", examples=["tidings-messages"])
+    service: str = Field(
+        description="who made the event, by its own account (`ce_source`)", examples=["tidings-messages"]
+    )
     occurred_at: Time = Field(description="when it happened")
     published_at: Time = Field(description="when Kafka got it, to the millisecond")
     stored_at: Time = Field(description="when the log stored it")

@@ -1,6 +1,6 @@
 """Tables of the log consumer."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects import mysql
 
 from tidings.database.columns import MARIADB, Id, Moment, ascii_text, new_metadata
@@ -12,7 +12,14 @@ TYPE_LENGTH = 100
 entries = Table(
     "entries",
     metadata,
-    Column("event_id", Id, primary_key=True, comment="the event's own id: each event is stored once"),
+    Column(
+        "number",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+        comment="in the order of storing; tells entries of one moment apart",
+    ),
+    Column("event_id", Id, nullable=False, comment="ce_id"),
     Column("type", ascii_text(TYPE_LENGTH), nullable=False, comment="without prefix and version, e.g. message.created"),
     Column("service", String(255), nullable=False, comment="ce_source"),
     Column("user_id", Id),
@@ -29,9 +36,12 @@ entries = Table(
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("data", Text().with_variant(mysql.MEDIUMTEXT, "mysql", "mariadb"), nullable=False, comment="JSON"),
-    Index(None, "occurred_at", "event_id"),
-    Index(None, "trace_id", "occurred_at", "event_id"),
-    Index(None, "type", "occurred_at", "event_id"),
-    Index(None, "user_id", "occurred_at", "event_id"),
+    # CloudEvents: source and id identify an event. The topic, because Kafka grants the right to write by topic.
+    UniqueConstraint("event_id", "service", "topic"),
+    Index(None, "occurred_at", "number"),
+    Index(None, "trace_id", "occurred_at", "number"),
+    Index(None, "type", "occurred_at", "number"),
+    Index(None, "user_id", "occurred_at", "number"),
+    sqlite_autoincrement=True,
     **MARIADB,
 )

@@ -1,7 +1,7 @@
 """The consumer loop: reads batches, has them stored, and only then commits their offsets.
 
-The handler makes storing idempotent (the event id is the key), so a batch read again after a crash has no second
-effect.
+The handler makes storing idempotent (topic, source and event id are a unique key), so a batch that is read again after
+a crash has no second effect.
 """
 
 import asyncio
