@@ -430,6 +430,25 @@ async def test_id_and_source_stolen_in_another_topic_do_not_suppress_a_fact(
     assert sorted(entry["type"] for entry in found) == ["api.request", "user.disabled"]
 
 
+async def test_event_by_kcat_is_kept_as_the_documents_say(
+    instance: Instance, backends: Backends, sender: tuple[Sender, dict[str, str]]
+) -> None:
+    require("kcat")
+    outlet, me = sender
+    event_id = uuid7()
+    draft = good(outlet.user).with_header("ce_id", str(event_id).upper().encode())
+    draft.with_header("ce_time", b"2016-12-31t15:59:60.5-08:00").with_header(
+        "content-type", b"Application/JSON;charset=utf-8"
+    )
+    headers = {name: (text or b"").decode() for name, text in draft.headers}
+    value = (draft.value or b"").replace(b"200", b"2.000e2")
+    await asyncio.to_thread(kcat.produce, backends.kafka, TOPIC, value, headers)
+    assert await stored_ids(instance, me, {str(event_id)})
+    (entry,) = await entries_of(instance, me, event_id)
+    assert (entry["status"], entry["data"]["status"]) == (200, 200)
+    assert entry["occurred_at"] == "2016-12-31T23:59:59.999999Z"
+
+
 async def test_same_event_in_both_modes_is_stored_once(
     instance: Instance, sender: tuple[Sender, dict[str, str]]
 ) -> None:
