@@ -78,97 +78,6 @@ def test_the_issuer_and_audience_that_auth_says_are_those_that_others_believe(
     assert (said.issuer, said.audience) == (believed.issuer, believed.audience)
 
 
-def test_brokers_lose_their_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    given(monkeypatch, COMMON, TOKENS)
-    options = load(LogSettings).kafka.client_options()
-    assert options["bootstrap_servers"] == "kafka-0:9092,kafka-1:9092"
-    assert options["request_timeout_ms"] == 10_000
-
-
-@pytest.mark.parametrize(
-    "value", ["kafka", "kafka:", ":9092", "kafka:port", "kafka:9092,", "http://kafka:9092", "a b:1"]
-)
-def test_brokers_that_are_no_addresses_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    given(monkeypatch, COMMON, TOKENS, TIDINGS_KAFKA_BOOTSTRAP_SERVERS=value)
-    (line,) = lines_of(LogSettings)
-    assert line.startswith("TIDINGS_KAFKA_BOOTSTRAP_SERVERS: ")
-    assert "is not host:port" in line
-
-
-@pytest.mark.parametrize("value", ["kafka:9092", "10.0.0.1:9092", "[::1]:9092", "a.b-c_d:1,e:65535"])
-def test_brokers_that_are_addresses_are_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    given(monkeypatch, COMMON, TOKENS, TIDINGS_KAFKA_BOOTSTRAP_SERVERS=value)
-    assert load(LogSettings).kafka.bootstrap_servers == value
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        ("s3cret", "is no database URL"),
-        ("", "is no database URL"),
-        ("mysql+aiomysql://tidings:s3cret/db", "is no database URL"),
-        ("postgresql+asyncpg://u:s3cret@db/tidings", "must start with mysql+aiomysql:// or sqlite+aiosqlite://"),
-        ("mysql://u:s3cret@db/tidings", "must start with"),
-        ("mysql+aiomysql://u:s3cret@db:3306", "names no database"),
-        ("sqlite+aiosqlite://", "names no database"),
-    ],
-)
-def test_a_wrong_database_url_is_explained_and_not_shown(
-    monkeypatch: pytest.MonkeyPatch, value: str, said: str
-) -> None:
-    given(monkeypatch, COMMON, TOKENS, TIDINGS_DATABASE_URL=value)
-    (line,) = lines_of(MessagesSettings)
-    assert line.startswith("TIDINGS_DATABASE_URL: ")
-    assert said in line
-
-
-@pytest.mark.parametrize("value", ["mysql+aiomysql://u:p@db/tidings", "sqlite+aiosqlite:///x.db"])
-def test_the_two_kinds_of_database_are_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    given(monkeypatch, COMMON, TOKENS, TIDINGS_DATABASE_URL=value)
-    assert load(MessagesSettings).database.url.get_secret_value() == value
-
-
-def test_a_wrong_redis_url_is_explained_and_not_shown(monkeypatch: pytest.MonkeyPatch, keys_file: str) -> None:
-    given(monkeypatch, COMMON, TIDINGS_REDIS_URL="http://:s3cret@redis", TIDINGS_SIGNING_KEYS_FILE=keys_file)
-    (line,) = lines_of(AuthSettings)
-    assert line.startswith("TIDINGS_REDIS_URL: ")
-    assert "redis://" in line
-
-
-@pytest.mark.parametrize("value", ["auth:8000/keys", "ftp://auth/keys", ""])
-def test_a_wrong_key_set_url_is_explained(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    given(monkeypatch, COMMON, TIDINGS_TOKENS_JWKS_URL=value)
-    (line,) = lines_of(MessagesSettings)
-    assert line.startswith("TIDINGS_TOKENS_JWKS_URL: ")
-    assert "http://" in line
-
-
-def test_an_address_key_that_is_too_short_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    given(monkeypatch, COMMON, TOKENS, TIDINGS_ACTIVITY_ADDRESS_KEY="s3cret")
-    (line,) = lines_of(MessagesSettings)
-    assert line.startswith("TIDINGS_ACTIVITY_ADDRESS_KEY: ")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("TIDINGS_HTTP_PORT", "0"),
-        ("TIDINGS_HTTP_PORT", "65536"),
-        ("TIDINGS_HTTP_TRUSTED_HOPS", "-1"),
-        ("TIDINGS_HTTP_TRUSTED_HOPS", "11"),
-        ("TIDINGS_DATABASE_POOL_SIZE", "0"),
-        ("TIDINGS_DATABASE_DEADLINE_SECONDS", "0"),
-        ("TIDINGS_DATABASE_DEADLINE_SECONDS", "soon"),
-        ("TIDINGS_KAFKA_FETCH_MAX_WAIT_MS", "0"),
-        ("TIDINGS_CONSUMER_GROUP", ""),
-    ],
-)
-def test_a_number_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    given(monkeypatch, COMMON, TOKENS, {name: value})
-    (line,) = lines_of(LogSettings)
-    assert line.startswith(f"{name}: ")
-
-
 def test_a_keys_file_may_be_made_in_development_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given(
         monkeypatch,
@@ -181,24 +90,6 @@ def test_a_keys_file_may_be_made_in_development_only(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TIDINGS_ENVIRONMENT", "production")
     (line,) = lines_of(AuthSettings)
     assert "TIDINGS_SIGNING_GENERATE is for TIDINGS_ENVIRONMENT=development only" in line
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("PASSWORD_MIN_LENGTH", "7"), ("SIGNING_LIFETIME_SECONDS", "3601"), ("SIGNING_ROTATE_DAYS", "0")],
-)
-def test_weakening_auth_is_refused(monkeypatch: pytest.MonkeyPatch, keys_file: str, name: str, value: str) -> None:
-    given(monkeypatch, COMMON, {f"TIDINGS_{name}": value}, TIDINGS_SIGNING_KEYS_FILE=keys_file)
-    (line,) = lines_of(AuthSettings)
-    assert line.startswith(f"TIDINGS_{name}: ")
-
-
-def test_a_sqlite_file_in_a_folder_that_is_not_there_is_explained(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    given(monkeypatch, COMMON, TOKENS, TIDINGS_DATABASE_URL=f"sqlite+aiosqlite:///{tmp_path}/none/x.db")
-    (line,) = lines_of(MessagesSettings)
-    assert line.startswith(f"TIDINGS_DATABASE_URL: there is no folder {tmp_path}/none")
 
 
 @pytest.mark.parametrize("name", ["TIDINGS_DATABASE_URLL", "TIDINGS_HTTP_PORT_X", "TIDINGS_KAFKA_SERVER"])

@@ -7,12 +7,16 @@ capitals: `database.url` is read from `TIDINGS_DATABASE_URL`.
 import difflib
 import os
 import re
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 from pydantic_settings import SettingsError as PydanticSettingsError
+
+from tidings import known_secrets
+from tidings.standard_variables import StandardVariables
 
 PREFIX = "TIDINGS_"
 
@@ -26,13 +30,46 @@ class Group(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def model_post_init(self, context: Any) -> None:
+        """Remember the secrets among these settings."""
+        known_secrets.remember(self)
+
+
+def _plain(value: str) -> str:
+    """Refuse what nobody means to write: white space round a text, or control characters in it."""
+    if value != value.strip() or not value.isprintable():
+        raise ValueError("begins or ends with white space, or has a control character in it")
+    return value
+
+
+def _secretly_plain(value: SecretStr) -> SecretStr:
+    _plain(value.get_secret_value())
+    return value
+
+
+def _not_empty(value: Any) -> Any:
+    if value == "":
+        raise ValueError("is empty")
+    return value
+
+
+Line = Annotated[str, AfterValidator(_plain), Field(max_length=255)]
+"""A text of one line, or none."""
+Text = Annotated[Line, BeforeValidator(_not_empty)]
+"""A text of one line, e.g. a name."""
+Secret = Annotated[SecretStr, AfterValidator(_secretly_plain)]
+"""A text that is shown to nobody."""
+File = Annotated[Path, BeforeValidator(_not_empty)]
+"""The path of a file."""
+Port = Annotated[int, Field(ge=1, le=65535)]
+
 
 def group() -> Any:
     """Return a field whose group is validated also when none of its variables is set."""
     return Field(default_factory=dict, validate_default=True)
 
 
-class Settings(BaseSettings):
+class Settings(StandardVariables):
     """What every service is told: where it runs, and where its telemetry goes."""
 
     model_config = SettingsConfigDict(
@@ -50,11 +87,6 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="the least severe log lines that are written"
-    )
-    otlp_endpoint: str | None = Field(
-        default=None,
-        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
-        description="base URL of an OpenTelemetry collector (OTLP over HTTP); none: spans stay home",
     )
 
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from tidings.signals import end_on_signals
+from tidings.standard_variables import drop_unused
 
 
 def main() -> int:
@@ -19,7 +20,9 @@ def main() -> int:
     commands.add_parser("install-servers", help="install MariaDB, Redis, Kafka, kcat and Node.js (root on Debian)")
     command = parser.parse_args().command
     end_on_signals()
+    drop_unused()
     # Each command imports what it needs by itself: the services take seconds, which the others need not wait for.
+    from tidings.known_secrets import mask
     from tidings.settings import SettingsError
     from tidings_local.demo import DemoFailed, demo
     from tidings_local.servers import ServerFailed, ServerMissing, install_missing
@@ -35,8 +38,8 @@ def main() -> int:
         else:
             install_missing()
     except (SettingsError, ServerMissing, ServerFailed, DemoFailed) as error:
-        print(error, file=sys.stderr)
-        return 1
+        print(mask(str(error)), file=sys.stderr)
+        return 2 if isinstance(error, SettingsError) else 1
     return 0
 
 

@@ -52,7 +52,6 @@ def build_services(backends: Backends, secrets: Path, url: str) -> Services:
         "activity": {"address_key": kept_secret(secrets / "address-key")},
         "redis": {"url": backends.redis},
         "kafka": {"bootstrap_servers": backends.kafka, **backends.kafka_options},
-        "http": {"public_url": "/"},
     }
     tokens = {"jwks_url": f"{url}/.well-known/jwks.json"}
     signing = {"keys_file": secrets / "signing-keys.json", "generate": True}

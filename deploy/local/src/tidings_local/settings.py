@@ -1,27 +1,33 @@
 """Settings of the local runner: `PORT`, `DATA`, `REAL` and `HOST`."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import SettingsConfigDict
 
-from tidings.settings import SettingsError
+from tidings import addresses
+from tidings.settings import Port, SettingsError
+from tidings.standard_variables import StandardVariables
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # looked up, not listened on
+"""Where a server that listens everywhere is found on its own machine."""
 
 
-class LocalSettings(BaseSettings):
+class LocalSettings(StandardVariables):
     """How Tidings runs on this machine."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore")
 
-    host: str = Field(default="127.0.0.1", validation_alias="TIDINGS_HOST")
-    port: int = Field(default=8080, ge=1, le=65535, validation_alias="PORT")
+    host: Annotated[str, AfterValidator(addresses.host)] = Field(default="127.0.0.1", validation_alias="TIDINGS_HOST")
+    port: Port = Field(default=8080, validation_alias="PORT")
     data: Path = Field(default=Path("var"), validation_alias="DATA")
     real: bool = Field(default=False, validation_alias="REAL")
 
     @property
     def url(self) -> str:
         """Where a browser on this machine finds it."""
-        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104  # a comparison
+        return f"http://{addresses.in_url(EVERYWHERE.get(self.host, self.host))}:{self.port}"
 
 
 def read_settings() -> LocalSettings:
@@ -29,5 +35,7 @@ def read_settings() -> LocalSettings:
     try:
         return LocalSettings()
     except ValidationError as error:
-        problems = [f"  {problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
-        raise SettingsError("wrong settings:\n" + "\n".join(problems)) from None
+        problems = [(*problem["loc"][:1], problem["msg"].removeprefix("Value error, ")) for problem in error.errors()]
+        raise SettingsError(
+            "wrong settings:\n" + "\n".join(f"  {': '.join(map(str, parts))}" for parts in problems)
+        ) from None

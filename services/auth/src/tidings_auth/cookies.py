@@ -35,11 +35,11 @@ class RefreshCookie:
         public_url: the public origin, when it is known; otherwise it is what the call says it called.
     """
 
-    def __init__(self, secure: bool, public_url: str) -> None:
+    def __init__(self, secure: bool, public_url: str | None) -> None:
         self._secure = secure
         self._warned = False
         self.name = f"__Secure-{NAME}" if secure else NAME
-        self._origin = _origin(public_url) if urlsplit(public_url).netloc else None
+        self._origin = _origin(public_url) if public_url else None
 
     def set(self, response: Response, token: RefreshToken, expires: datetime) -> None:
         """Have the client keep `token` until `expires`."""

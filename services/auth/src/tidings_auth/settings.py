@@ -1,7 +1,6 @@
 """Settings of the auth service."""
 
 from datetime import timedelta
-from pathlib import Path
 
 from pydantic import Field, model_validator
 
@@ -11,7 +10,7 @@ from tidings.http.settings import ActivitySettings, HttpSettings
 from tidings.kafka.settings import KafkaSettings
 from tidings.redis.revocations import LONGEST_LIFETIME
 from tidings.redis.settings import RedisSettings
-from tidings.settings import Group, Settings, group
+from tidings.settings import File, Group, Settings, Text, group
 
 SPREAD_SECONDS = 600
 """Within this time every replica has seen a new keys file; Kubernetes takes up to two minutes to show it a Secret."""
@@ -20,13 +19,13 @@ SPREAD_SECONDS = 600
 class SigningSettings(Group):
     """What access tokens are signed with, and what they say."""
 
-    keys_file: Path = Field(
+    keys_file: File = Field(
         description="JWK set with the private Ed25519 keys that sign access tokens; made by rotate-keys"
     )
     generate: bool = Field(default=False, description="make the keys file on first start; development only")
     rotate_days: int = Field(default=90, ge=1, le=3650, description="age at which rotate-keys replaces the current key")
-    issuer: str = Field(default="https://tidings.local", description="the `iss` of access tokens")
-    audience: str = Field(default="tidings", description="the `aud` of access tokens")
+    issuer: Text = Field(default="https://tidings.local", description="the `iss` of access tokens")
+    audience: Text = Field(default="tidings", description="the `aud` of access tokens")
     lifetime_seconds: int = Field(
         default=300, ge=30, le=LONGEST_LIFETIME, description="how long an access token is good"
     )

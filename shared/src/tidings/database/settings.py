@@ -1,15 +1,17 @@
 """Settings of a service's database."""
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, field_validator
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
+from tidings import addresses
 from tidings.settings import Group
 
-DRIVERS = ("mysql+aiomysql", "sqlite+aiosqlite")
+MARIADB, SQLITE = "mysql+aiomysql", "sqlite+aiosqlite"
+CHARSET = "charset=utf8mb4"
 
 
 class DatabaseSettings(Group):
@@ -19,22 +21,39 @@ class DatabaseSettings(Group):
         description="mysql+aiomysql://user:password@host:3306/name or sqlite+aiosqlite:///path/file.db"
     )
     pool_size: int = Field(default=10, ge=1, le=200, description="connections kept open")
-    deadline_seconds: float = Field(default=1.5, gt=0, le=60, description="longest time for one unit of work")
+    deadline_seconds: float = Field(
+        default=1.5, ge=0.05, le=60, allow_inf_nan=False, description="longest time for one unit of work"
+    )
 
     @field_validator("url")
     @classmethod
-    def _known_driver(cls, url: SecretStr) -> SecretStr:
-        try:
-            parsed = make_url(url.get_secret_value())
-        except (ArgumentError, ValueError):
-            raise ValueError("is no database URL") from None
-        if parsed.drivername not in DRIVERS:
-            raise ValueError(f"must start with {' or '.join(f'{driver}://' for driver in DRIVERS)}")
-        if not parsed.database:
-            raise ValueError("names no database")
-        if parsed.get_backend_name() == "sqlite":
-            _check_file(Path(parsed.database))
+    def _parses_as_it_is_meant(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        rest = addresses.after_scheme(text, (MARIADB, SQLITE))
+        if text.startswith(f"{SQLITE}://"):
+            _check_file(_sqlite_path(rest))
+            return url
+        address = addresses.parse(text, (MARIADB,))
+        if not address.username:
+            raise ValueError("names no user")
+        if not re.fullmatch(r"/[^/]+", address.path):
+            raise ValueError("names no database" if len(address.path) < 2 else "has a database name with a slash in it")
+        if address.query not in (None, CHARSET):
+            raise ValueError(f"takes no parameters but {CHARSET}")
         return url
+
+
+def _sqlite_path(rest: str) -> Path:
+    """Return the file that `sqlite+aiosqlite://` and `rest` name."""
+    if not rest.startswith("/"):
+        raise ValueError(f"names no file; write {SQLITE}:///file.db, or with four slashes {SQLITE}:////folder/file.db")
+    path = rest[1:]
+    if "?" in path or "#" in path:
+        raise ValueError("has a ? or # in it, which the address of a file cannot have; rename the folder or the file")
+    addresses.require_escapes(path)
+    if path in ("", ":memory:"):
+        raise ValueError("names no file")
+    return Path(unquote(path))
 
 
 def _check_file(path: Path) -> None:

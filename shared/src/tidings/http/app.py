@@ -52,7 +52,7 @@ def create_service(
     *,
     name: str,
     summary: str,
-    public_url: str,
+    public_url: str | None,
     address_key: str,
     telemetry: Telemetry,
     lifespan: Lifespan,
@@ -68,7 +68,7 @@ def create_service(
     Args:
         name: short name, e.g. `messages`; the document is served as `/openapi/messages.json`.
         summary: one sentence for the API document.
-        public_url: the public origin, as `servers` of the document.
+        public_url: the public origin, as `servers` of the document; without it, clients use the origin of the document.
         address_key: keys the hash of client addresses.
         telemetry: the service's own.
         lifespan: opens what the routes use; its state has at least `activity`, `health` and `verifier`.
@@ -83,7 +83,7 @@ def create_service(
         title=f"Tidings {name}",
         summary=summary,
         version=VERSION,
-        servers=[{"url": public_url}],
+        servers=[{"url": public_url}] if public_url else None,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

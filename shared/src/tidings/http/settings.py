@@ -1,43 +1,56 @@
 """Settings of a service's HTTP side and of the tokens it accepts."""
 
-from urllib.parse import urlsplit
+from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from tidings.settings import Group
+from tidings import addresses
+from tidings.settings import Group, Port, Secret, Text
 
 
 class HttpSettings(Group):
     """Where the service listens, and what it calls itself to clients."""
 
-    host: str = Field(default="127.0.0.1", description="address to listen on")
-    port: int = Field(default=8000, ge=1, le=65535, description="port to listen on")
-    public_url: str = Field(default="/", description="the public origin, shown in the API documents")
+    host: Annotated[str, AfterValidator(addresses.host)] = Field(
+        default="127.0.0.1", description="address to listen on"
+    )
+    port: Port = Field(default=8000, description="port to listen on")
+    management_port: Port | None = Field(
+        default=None, description="another port to listen on, for operators: health says the reasons there"
+    )
+    public_url: Annotated[str, AfterValidator(addresses.origin)] | None = Field(
+        default=None, description="the public origin, e.g. https://tidings.example; shown in the API documents"
+    )
     trusted_hops: int = Field(
         default=0, ge=0, le=10, description="how many proxies each request comes through, counted in X-Forwarded-For"
     )
+
+    @field_validator("management_port")
+    @classmethod
+    def _is_another_port(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and value == info.data.get("port"):
+            raise ValueError("is the same as TIDINGS_HTTP_PORT; choose another")
+        return value
 
 
 class TokenSettings(Group):
     """Which access tokens are believed."""
 
-    issuer: str = Field(default="https://tidings.local", description="the `iss` of access tokens")
-    audience: str = Field(default="tidings", description="the `aud` of access tokens")
+    issuer: Text = Field(default="https://tidings.local", description="the `iss` of access tokens")
+    audience: Text = Field(default="tidings", description="the `aud` of access tokens")
     jwks_url: str = Field(description="where auth publishes its keys, e.g. http://auth:8000/.well-known/jwks.json")
 
     @field_validator("jwks_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        address = urlsplit(value)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise ValueError("is no http:// or https:// address")
+        addresses.http_address(value)
         return value
 
 
 class ActivitySettings(Group):
     """How callers are told apart in the activity log."""
 
-    address_key: SecretStr = Field(
+    address_key: Secret = Field(
         min_length=16,
         description="secret of at least 16 characters that keys the hashes of client addresses and of requests",
     )

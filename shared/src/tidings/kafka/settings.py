@@ -1,16 +1,14 @@
 """Settings of the connection to Kafka."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from tidings import addresses
 from tidings.kafka.tls import client_context, require_certificates
-from tidings.settings import Group
-
-ADDRESS = re.compile(r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):(\d{1,5})$")
+from tidings.settings import File, Group, Line, Secret
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
@@ -30,23 +28,24 @@ class KafkaSettings(Group):
         default="PLAINTEXT", description="what the brokers' port speaks: a password is SASL_…, TLS is …SSL"
     )
     sasl_mechanism: Mechanism = Field(default="SCRAM-SHA-512", description="how the password is shown")
-    sasl_username: str | None = Field(default=None, validate_default=True, description="who signs in to Kafka")
-    sasl_password: SecretStr | None = Field(default=None, validate_default=True, description="their password")
-    ssl_ca_file: Path | None = Field(
+    sasl_username: Line | None = Field(default=None, validate_default=True, description="who signs in to Kafka")
+    sasl_password: Secret | None = Field(default=None, validate_default=True, description="their password")
+    ssl_ca_file: File | None = Field(
         default=None, description="PEM file with the authorities that sign the brokers' certificates; else the system's"
     )
-    ssl_certificate_file: Path | None = Field(default=None, description="PEM file with the client's own certificate")
-    ssl_key_file: Path | None = Field(
+    ssl_certificate_file: File | None = Field(default=None, description="PEM file with the client's own certificate")
+    ssl_key_file: File | None = Field(
         default=None, validate_default=True, description="PEM file with the private key of that certificate"
     )
 
     @field_validator("bootstrap_servers")
     @classmethod
     def _addresses(cls, value: str) -> str:
-        wrong = [part for part in value.split(",") if not _is_address(part.strip())]
-        if wrong:
-            raise ValueError(f"{', '.join(map(repr, wrong))} is not host:port")
-        return value.replace(" ", "")
+        brokers = [part.strip() for part in value.split(",")]
+        for number, broker in enumerate(brokers, 1):
+            if not _is_address(broker):
+                raise ValueError(f"broker {number} of {len(brokers)} is not host:port")
+        return ",".join(brokers)
 
     @field_validator("sasl_mechanism")
     @classmethod
@@ -104,9 +103,10 @@ class KafkaSettings(Group):
 
 
 def _is_address(text: str) -> bool:
-    found = ADDRESS.match(text)
-    labels = found[1].strip(".").split(".") if found else []  # an empty or a long one fails only when it is looked up
-    return found is not None and 1 <= int(found[2]) <= 65535 and all(0 < len(label) < 64 for label in labels)
+    try:
+        return addresses.host_and_port(text)[1] is not None
+    except ValueError:
+        return False
 
 
 def _has_password(protocol: str) -> bool:

@@ -1,6 +1,6 @@
 """OpenTelemetry set-up: one tracer provider and one meter provider for each service, also within one process.
 
-Sampling follows the standard `OTEL_TRACES_SAMPLER` variables, which the SDK reads by itself.
+The SDK reads its standard variables, such as `OTEL_TRACES_SAMPLER`, by itself; the settings have checked them before.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Tracer
 
+from tidings.settings import SettingsError
 from tidings.telemetry.names import SERVICE_NAME
 from tidings.telemetry.propagation import PROPAGATOR
 from tidings.telemetry.spans import RedactingExporter
@@ -38,6 +39,9 @@ class Telemetry:
         otlp_endpoint: base URL of a collector; without one spans are made, propagated and dropped.
         span_exporter: where spans go instead of the collector.
         metric_readers: what else reads the metrics.
+
+    Raises:
+        SettingsError: the SDK refuses one of its variables that the settings do not check.
     """
 
     def __init__(
@@ -49,7 +53,15 @@ class Telemetry:
     ) -> None:
         self.service = service
         set_global_textmap(PROPAGATOR)  # what the HTTP instrumentation reads requests with
-        resource = Resource.create({SERVICE_NAME: service})
+        try:
+            self._set_up(otlp_endpoint, span_exporter, metric_readers)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise SettingsError(f"a variable of OpenTelemetry, OTEL_…, is wrong: {error}") from None
+
+    def _set_up(
+        self, otlp_endpoint: str | None, span_exporter: SpanExporter | None, metric_readers: Sequence[MetricReader]
+    ) -> None:
+        resource = Resource.create({SERVICE_NAME: self.service})
         readers = list(metric_readers)
         if otlp_endpoint:
             base = otlp_endpoint.rstrip("/")
