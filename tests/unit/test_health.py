@@ -1,17 +1,29 @@
 """Health: which dependency is down, why, and which setting to look at; in time and without internals."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from sqlalchemy.exc import OperationalError
 
-from tidings.http import health
+from support.tokens import Forge
+from tidings.http import bearer, health
+from tidings.http.bearer import TokenVerifier
 from tidings.http.health import Check, Health, readiness
-from unit.fakes import client
+from tidings.http.remote_keys import KeysUnavailable
+from unit.fakes import EndedSessions, FixedKeys, client
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+FORGE = Forge(KEY, "k1", "018f0000-0000-7000-8000-000000000001", "018f0000-0000-7000-8000-000000000002")
+KEYS = FixedKeys({"k1": KEY.public_key()})
+ENDED = EndedSessions({UUID("018f0000-0000-7000-8000-000000000003")})
+MANAGEMENT_PORT = 9000
 
 
 async def fine() -> str:
@@ -25,16 +37,40 @@ def failing(error: Exception) -> Check:
     return Check(run, "TIDINGS_X")
 
 
-async def ask(path: str, checks: dict[str, Check], died: Sequence[str] = ()) -> tuple[int, Any]:
+def operators(path: str) -> str:
+    """Return the address at which everybody learns reasons."""
+    return f"http://tidings.test:{MANAGEMENT_PORT}{path}"
+
+
+async def ask(
+    path: str, checks: dict[str, Check], died: Sequence[str] = (), token: str | None = None, keys: Any = KEYS
+) -> tuple[int, Any]:
+    """Ask a service with these dependencies, and return status and body."""
     app = FastAPI()
     app.include_router(health.router)
-    async with client(app, health=Health(checks, list(died))) as http:
-        answer = await http.get(path)
+    verifier = TokenVerifier(keys, FORGE.issuer, FORGE.audience, ENDED)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with client(app, health=Health(checks, list(died), MANAGEMENT_PORT), verifier=verifier) as http:
+        answer = await http.get(path, headers=headers)
         return answer.status_code, answer.json()
 
 
+class Unreachable(FixedKeys):
+    """Keys that cannot be fetched."""
+
+    async def find(self, kid: str) -> Any:
+        raise KeysUnavailable("no keys from http://auth")
+
+
+class Silent(FixedKeys):
+    """Keys whose server never answers."""
+
+    async def find(self, kid: str) -> Any:
+        await asyncio.sleep(60)
+
+
 async def test_a_process_is_alive_whatever_is_down() -> None:
-    assert await ask("/health/live", {"database": failing(OSError())}) == (200, {"live": True, "died": []})
+    assert await ask("/health/live", {"database": failing(OSError())}) == (200, {"live": True})
 
 
 async def test_a_service_is_ready_when_every_dependency_is() -> None:
@@ -46,7 +82,7 @@ async def test_a_service_is_ready_when_every_dependency_is() -> None:
 
 async def test_one_dependency_that_is_down_is_named_with_reason_and_setting() -> None:
     checks = {"database": Check(fine, "A"), "kafka": failing(ConnectionError("not connected to Kafka at k:9092"))}
-    status, body = await ask("/health/ready", checks)
+    status, body = await ask(operators("/health/ready"), checks)
     assert status == 503
     assert body["ready"] is False
     assert body["dependencies"]["database"]["ok"] is True
@@ -98,7 +134,7 @@ async def test_a_check_that_is_cancelled_from_outside_stays_cancelled() -> None:
 
 
 async def test_a_process_whose_loop_died_says_so_and_is_neither_alive_nor_ready() -> None:
-    assert await ask("/health/live", {}, ["relay"]) == (503, {"live": False, "died": ["relay"]})
+    assert await ask(operators("/health/live"), {}, ["relay"]) == (503, {"live": False, "died": ["relay"]})
     status, body = await ask("/health/ready", {"database": Check(fine, "A")}, ["relay"])
     assert (status, body["ready"]) == (503, False)
 
@@ -116,15 +152,15 @@ class Coming:
 async def test_what_is_needed_to_start_only_takes_no_traffic_away_once_it_was_there() -> None:
     kafka = Coming()
     checks = {"kafka": Check(kafka.run, "TIDINGS_X", only_to_start=True), "database": Check(fine, "A")}
-    status, body = await ask("/health/ready", checks)
+    status, body = await ask(operators("/health/ready"), checks)
     assert (status, body["ready"], body["dependencies"]["kafka"]["ok"]) == (503, False, False)
 
     kafka.there = True
-    status, body = await ask("/health/ready", checks)
+    status, body = await ask(operators("/health/ready"), checks)
     assert (status, body["ready"], body["dependencies"]["kafka"]["ok"]) == (200, True, True)
 
     kafka.there = False
-    status, body = await ask("/health/ready", checks)
+    status, body = await ask(operators("/health/ready"), checks)
     assert (status, body["ready"]) == (200, True)
     found = body["dependencies"]["kafka"]
     assert (found["ok"], found["reason"], found["setting"]) == (False, "not there", "TIDINGS_X")
@@ -146,7 +182,7 @@ async def test_how_fresh_its_news_is_is_said_of_a_dependency_that_is_there_and_o
     redis = Coming()
     checks = {"revocations": Check(redis.run, "TIDINGS_X", only_to_start=True, as_of=lambda: heard)}
     for redis.there in (True, False):
-        status, body = await ask("/health/ready", checks)
+        status, body = await ask(operators("/health/ready"), checks)
         assert (status, body["dependencies"]["revocations"]["as_of"]) == (200, "2026-01-02T03:04:05.678901Z")
 
 
@@ -168,6 +204,71 @@ async def test_a_service_whose_loop_dies_while_it_runs_is_to_be_replaced() -> No
         assert [(await http.get(f"/health/{path}")).status_code for path in ("live", "ready")] == [200, 200]
         known.died.append("relay")
         alive, ready = [await http.get(f"/health/{path}") for path in ("live", "ready")]
-    assert (alive.status_code, alive.json()) == (503, {"live": False, "died": ["relay"]})
+    assert (alive.status_code, alive.json()) == (503, {"live": False})
     assert (ready.status_code, ready.json()["ready"]) == (503, False)
     assert ready.json()["dependencies"]["database"]["ok"] is True
+
+
+DOWN = {"database": Check(fine, "A"), "kafka": failing(ConnectionError("not connected to Kafka at k:9092"))}
+FOR_EVERYBODY = {"ready": False, "dependencies": {"database": {"ok": True}, "kafka": {"ok": False}}}
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        None,
+        "not a token",
+        FORGE.token(),
+        FORGE.token(role="admin", exp=1),
+        FORGE.token(role="admin", aud="others"),
+        FORGE.token(role="admin", sid="018f0000-0000-7000-8000-000000000003"),
+    ],
+    ids=["nobody", "no token", "not an admin", "expired", "for others", "session over"],
+)
+async def test_strangers_learn_which_dependency_and_no_reason(token: str | None) -> None:
+    assert await ask("/health/ready", DOWN, ["relay: what it died of"], token) == (503, FOR_EVERYBODY)
+    assert await ask("/health/live", DOWN, ["relay: what it died of"], token) == (503, {"live": False})
+
+
+async def test_an_admin_learns_reasons() -> None:
+    died, token = ["relay: what it died of"], FORGE.token(role="admin")
+    _, body = await ask("/health/ready", DOWN, died, token)
+    assert body["dependencies"]["kafka"]["reason"] == "not connected to Kafka at k:9092"
+    assert body["dependencies"]["kafka"]["setting"] == "TIDINGS_X"
+    assert body["died"] == died
+    assert (await ask("/health/live", DOWN, died, token))[1]["died"] == died
+
+
+@pytest.mark.parametrize("keys", [Unreachable({}), Silent({})], ids=["unreachable", "silent"])
+async def test_an_admin_is_a_stranger_while_keys_are_away(monkeypatch: pytest.MonkeyPatch, keys: FixedKeys) -> None:
+    monkeypatch.setattr(bearer, "VERIFY_SECONDS", 0.05)
+    token = FORGE.token(role="admin")
+    assert await ask("/health/ready", DOWN, token=token, keys=keys) == (503, FOR_EVERYBODY)
+
+
+async def test_without_a_management_port_no_port_tells_reasons() -> None:
+    app = FastAPI()
+    app.include_router(health.router)
+    async with client(app, health=Health(DOWN)) as http:
+        for url in ("/health/ready", operators("/health/ready")):
+            assert (await http.get(url)).json() == FOR_EVERYBODY
+
+
+async def test_a_change_is_logged_once_and_not_by_every_probe(caplog: pytest.LogCaptureFixture) -> None:
+    kafka = Coming()
+    reasons = iter(["gone for 1 s", "gone for 2 s", "refused", "gone for 3 s", "refused"])
+
+    async def run() -> None:
+        if not kafka.there:
+            raise ConnectionError(next(reasons))
+
+    known = Health({"kafka": Check(run, "TIDINGS_X")})
+    caplog.set_level(logging.WARNING, "tidings.http.health")
+    for kafka.there in (True, False, False, False, False, True, True, False):
+        await readiness(known)
+    assert [record.getMessage() for record in caplog.records] == [
+        "dependency kafka is not usable: gone for 1 s (TIDINGS_X)",
+        "dependency kafka is not usable: refused (TIDINGS_X)",
+        "dependency kafka is usable again",
+        "dependency kafka is not usable: refused (TIDINGS_X)",
+    ]

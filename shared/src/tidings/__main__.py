@@ -8,7 +8,9 @@ import sys
 from tidings.contracts import ContractError
 from tidings.contracts import commands as contracts_commands
 from tidings.kafka.topics import Topics, TopicsSettings, TopicsUnavailable
+from tidings.known_secrets import mask
 from tidings.settings import SettingsError, load
+from tidings.telemetry.logs import log_uncaught_errors
 
 
 async def topics(command: str, settings: TopicsSettings) -> int:
@@ -38,6 +40,7 @@ def main() -> int:
     actions.add_parser("apply", help="make what is missing and set what differs; never shrinks")
     actions.add_parser("check", help="say what differs; exit code 1 if anything does")
     arguments = parser.parse_args()
+    log_uncaught_errors()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own line says it better
     try:
         if arguments.group == "contracts":
@@ -46,7 +49,7 @@ def main() -> int:
             return code
         return asyncio.run(topics(arguments.command, load(TopicsSettings)))
     except (ContractError, SettingsError, TopicsUnavailable) as error:
-        print(error, file=sys.stderr)
+        print(mask(str(error)), file=sys.stderr)
         return 2
 
 

@@ -19,11 +19,12 @@ from tidings.database.migrations import upgrade
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database, DatabaseUnavailable
 from tidings.http.settings import HttpSettings
+from tidings.known_secrets import mask
 from tidings.outbox import commands as outbox_commands
-from tidings.serving import server_config
+from tidings.serving import listen, server_config
 from tidings.settings import Settings, SettingsError, load
 from tidings.signals import end_on_signals
-from tidings.telemetry.logs import configure_logging
+from tidings.telemetry.logs import configure_logging, log_uncaught_errors
 
 DRAIN_SECONDS = 5
 
@@ -98,10 +99,10 @@ def main(
             return _serve(create_app(settings), settings)
         print(arguments.command.run(arguments, _settings(arguments.command.settings)))
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        print(mask(str(error)), file=sys.stderr)
         return 2
     except (CommandFailed, DatabaseUnavailable) as error:
-        print(error, file=sys.stderr)
+        print(mask(str(error)), file=sys.stderr)
         return 1
     return 0
 
@@ -122,15 +123,19 @@ def with_database(settings: DatabaseSettings, work: Callable[[Database], Corouti
 def _settings(kind: type[S]) -> S:
     settings = load(kind)
     configure_logging(settings.log_level)
+    log_uncaught_errors()
     return settings
 
 
 def _serve(app: FastAPI, settings: ServiceSettings) -> int:
-    config = server_config(app, drain_seconds=DRAIN_SECONDS, host=settings.http.host, port=settings.http.port)
-    server = uvicorn.Server(config)
+    http = settings.http
+    sockets = [listen(http.host, http.port, "TIDINGS_HTTP_HOST", "TIDINGS_HTTP_PORT")]
+    if http.management_port:
+        sockets.append(listen(http.host, http.management_port, "TIDINGS_HTTP_HOST", "TIDINGS_HTTP_MANAGEMENT_PORT"))
+    server = uvicorn.Server(server_config(app, drain_seconds=DRAIN_SECONDS))
     end_on_signals()
     gc.freeze()  # what is imported stays; the collector need not go through it again and again
-    server.run()
+    server.run(sockets)
     return 0 if server.started else 1
 
 

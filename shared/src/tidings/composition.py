@@ -12,7 +12,6 @@ from tidings.database.engine import create_engine
 from tidings.database.migrations import require_head
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database
-from tidings.events.redaction import redact_text
 from tidings.http.bearer import TokenVerifier
 from tidings.http.health import Check, Health
 from tidings.http.remote_keys import RemoteKeys
@@ -22,6 +21,7 @@ from tidings.idempotency.once import Idempotency
 from tidings.kafka.activity import ActivityLane
 from tidings.kafka.publisher import Publisher
 from tidings.kafka.settings import KafkaSettings
+from tidings.known_secrets import clean
 from tidings.outbox.record import Outbox
 from tidings.outbox.relay import Relay
 from tidings.redis.client import connect
@@ -51,12 +51,13 @@ class Parts:
     Args:
         stack: closes them.
         telemetry: the service's own; closed last.
+        management_port: where health says its reasons to everybody, if there is one.
     """
 
-    def __init__(self, stack: AsyncExitStack, telemetry: Telemetry) -> None:
+    def __init__(self, stack: AsyncExitStack, telemetry: Telemetry, management_port: int | None = None) -> None:
         self._stack = stack
         self.telemetry = telemetry
-        self.health = Health()
+        self.health = Health(management_port=management_port)
         current_service.set(telemetry.service)
         stack.push_async_callback(telemetry.shutdown, TELEMETRY_DEADLINE)
 
@@ -120,4 +121,4 @@ class Parts:
             await run()
         except Exception as error:
             logger.critical("the %s died", what, exc_info=True)
-            self.health.died.append(redact_text(f"{what}: {error}"))
+            self.health.died.append(clean(f"{what}: {error}"))

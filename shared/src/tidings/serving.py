@@ -1,11 +1,16 @@
 """Serving: the one way to put an application behind a port, used by services, the local runner and the tests."""
 
+import errno
 import re
-from typing import Any, Literal
+import socket
+from typing import Literal
 from urllib.parse import unquote
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tidings.addresses import in_url
+from tidings.settings import SettingsError
 
 Parser = Literal["h11", "httptools"]
 
@@ -34,14 +39,16 @@ class OriginForm:
         await self.app(scope, receive, send)
 
 
-def server_config(app: ASGIApp, *, drain_seconds: int, parser: Parser = PARSER, **listener: Any) -> uvicorn.Config:
-    """Return the configuration of a uvicorn server that serves `app`.
+ABOUT_THE_PORT = (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
+
+
+def server_config(app: ASGIApp, *, drain_seconds: int, parser: Parser = PARSER) -> uvicorn.Config:
+    """Return the configuration of a uvicorn server that serves `app` on the sockets that it is given.
 
     Args:
         app: the application.
         drain_seconds: how long requests may still run after the signal to stop.
         parser: the HTTP parser.
-        listener: `host` and `port`, unless the server is given open sockets.
     """
     return uvicorn.Config(
         OriginForm(app),
@@ -56,5 +63,30 @@ def server_config(app: ASGIApp, *, drain_seconds: int, parser: Parser = PARSER, 
         # baggage and every other context variable of one person would then reach the next.
         reset_contextvars=True,
         timeout_graceful_shutdown=drain_seconds,
-        **listener,
     )
+
+
+def listen(host: str, port: int, host_variable: str, port_variable: str) -> socket.socket:
+    """Return a socket that listens at `host` and `port`; `::` takes IPv4 connections too.
+
+    Args:
+        host: an IP address, or a name whose first address is taken.
+        port: the port.
+        host_variable: the setting that a wrong host is blamed on.
+        port_variable: the setting that a port which cannot be had is blamed on.
+
+    Raises:
+        SettingsError: it cannot listen there.
+    """
+    place = f"{in_url(host)}:{port}"
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        both = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(address[:2], family=family, dualstack_ipv6=both)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in ABOUT_THE_PORT:
+            reason = f"{port_variable}: {place} cannot be used: {reason.partition(' (')[0]}; choose another port"
+        else:
+            reason = f"{host_variable}: {place} is not an address of this machine: {reason.partition(' (')[0]}"
+        raise SettingsError(reason) from None

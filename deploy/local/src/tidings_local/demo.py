@@ -119,7 +119,7 @@ def _instance(settings: LocalSettings) -> Iterator[str]:
 
 @contextmanager
 def _started(folder: Path, port: int) -> Iterator[str]:
-    environment = {"PORT": str(port), "DATA": str(folder / "var")}
+    environment = {"TIDINGS_HOST": "127.0.0.1", "PORT": str(port), "DATA": str(folder / "var")}
     log = folder / "log"
     with log.open("w") as output:
         process = subprocess.Popen(

@@ -4,14 +4,15 @@ import html
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.middleware import Middleware
 
 from tidings.http import problems
 from tidings.http.app import trace_requests
+from tidings.http.bearer import Credentials, is_admin
 from tidings.http.docs import Document, docs_router, revalidated
 from tidings.http.event_docs import event_docs_router
 from tidings.http.headers import ReadableHeaders
@@ -68,17 +69,22 @@ def create_home(described: str, states: States) -> FastAPI:
     async def home() -> HTMLResponse:
         return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY, **revalidated(page)})
 
-    @app.get("/health/live")
-    async def live(response: Response) -> Liveness:
+    async def sees_reasons(request: Request, credentials: Credentials) -> bool:
+        request.state.verifier = states()["auth"]["verifier"]
+        return await is_admin(request, credentials)
+
+    @app.get("/health/live", response_model_exclude_unset=True)
+    async def live(response: Response, sees_reasons: Annotated[bool, Depends(sees_reasons)]) -> Liveness:
         died = [loop for name in NAMES for loop in states()[name]["health"].died]
         response.status_code = 503 if died else 200
-        return Liveness(live=not died, died=died)
+        result = Liveness(live=not died, died=died)
+        return result if sees_reasons else result.without_reasons()
 
-    @app.get("/health/ready")
-    async def ready(response: Response) -> dict[str, Readiness]:
+    @app.get("/health/ready", response_model_exclude_unset=True)
+    async def ready(response: Response, sees_reasons: Annotated[bool, Depends(sees_reasons)]) -> dict[str, Readiness]:
         found = {name: await readiness(states()[name]["health"]) for name in NAMES}
         response.status_code = 200 if all(result.ready for result in found.values()) else 503
-        return found
+        return found if sees_reasons else {name: result.without_reasons() for name, result in found.items()}
 
     app.include_router(docs_router([Document(name, f"/openapi/{name}.json") for name in NAMES]))
     app.include_router(event_docs_router())

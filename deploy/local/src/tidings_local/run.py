@@ -7,9 +7,8 @@ import sys
 
 import uvicorn
 
-from tidings.serving import server_config
-from tidings.settings import SettingsError
-from tidings.telemetry.logs import configure_logging
+from tidings.serving import listen, server_config
+from tidings.telemetry.logs import configure_logging, log_uncaught_errors
 from tidings_local.backends import Backends, embedded_backends, real_backends
 from tidings_local.folder import data_folder
 from tidings_local.gateway import Gateway
@@ -25,12 +24,13 @@ def run(settings: LocalSettings) -> None:
     """Run Tidings until a signal ends it.
 
     Raises:
-        SettingsError: the port is taken, or the folder cannot be used.
+        SettingsError: it cannot listen where it should, or the folder cannot be used.
         ServerMissing, ServerFailed: with `REAL=1`, a server cannot be started.
     """
     configure_logging("INFO")
+    log_uncaught_errors()
     os.umask(0o077)  # databases and keys are nobody else's
-    with _listening(settings) as listener, data_folder(settings.data) as folder:
+    with listen(settings.host, settings.port, "TIDINGS_HOST", "PORT") as listener, data_folder(settings.data) as folder:
         backends = real_backends(folder / "servers") if settings.real else embedded_backends(folder)
         with backends as opened:
             _serve_until_signal(settings, opened, listener)
@@ -92,19 +92,3 @@ def _banner(settings: LocalSettings, backends: Backends) -> str:
         f"  See it work        make demo PORT={settings.port}\n"
         f"  Stop               Ctrl-C\n"
     )
-
-
-def _listening(settings: LocalSettings) -> socket.socket:
-    """Take the port before anything else is started; raises `SettingsError` when it cannot be had."""
-    listener = socket.socket(socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-        listener.listen()  # from here on nobody else can have it
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or "it is not an address of this machine"
-        raise SettingsError(
-            f"PORT: {settings.host}:{settings.port} cannot be used: {reason}; choose another, e.g. make run PORT=8081"
-        ) from None
-    return listener

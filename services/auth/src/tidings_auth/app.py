@@ -95,7 +95,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            parts = Parts(stack, telemetry)
+            parts = Parts(stack, telemetry, settings.http.management_port)
             database = parts.database(settings.database, PACKAGE)
             parts.health.checks["signing keys"] = Check(keys.check, key_file.VARIABLE, only_to_start=True)
             parts.background("signing keys", keys.run, keys.stop, KEYS_DEADLINE)

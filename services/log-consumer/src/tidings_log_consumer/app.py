@@ -45,7 +45,7 @@ def create_app(settings: LogSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            parts = Parts(stack, telemetry)
+            parts = Parts(stack, telemetry, settings.http.management_port)
             patient = settings.database.model_copy(update={"deadline_seconds": STORE_SECONDS})
             ingest = Ingest(parts.database(patient, PACKAGE), telemetry.tracer, telemetry.meter)
             database = parts.database(settings.database, PACKAGE)  # for requests; health asks the last one opened

@@ -43,7 +43,7 @@ def create_app(settings: MessagesSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            parts = Parts(stack, telemetry)
+            parts = Parts(stack, telemetry, settings.http.management_port)
             database = parts.database(settings.database, PACKAGE)
             outbox = Outbox(outbox_rows, SERVICE)
             parts.relay(database, outbox, settings.kafka)

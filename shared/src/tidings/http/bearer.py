@@ -3,6 +3,7 @@
 docs/security.md lists which tokens are accepted, and why no others.
 """
 
+import asyncio
 import time
 from typing import Annotated, Literal, Protocol
 from uuid import UUID
@@ -20,6 +21,8 @@ from tidings.principal import Principal, Role
 from tidings.redis.revocations import LONGEST_LIFETIME
 
 MAX_TOKEN_LENGTH = 4096
+VERIFY_SECONDS = 0.5
+"""How long health waits to learn who asks."""
 CLOCK_SKEW = 5
 """Seconds by which the clocks of two hosts may differ."""
 
@@ -152,10 +155,11 @@ _scheme = HTTPBearer(
 )
 
 
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
+
+
 @raises(NotAuthenticated, KeysUnavailable, AmbiguousCredentials)
-async def authenticate(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
-) -> Principal:
+async def authenticate(request: Request, credentials: Credentials) -> Principal:
     """Return the caller; every route that is not public depends on this.
 
     Raises:
@@ -172,14 +176,22 @@ async def authenticate(
 
 
 @raises(KeysUnavailable, AmbiguousCredentials)
-async def authenticate_if_possible(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
-) -> Principal | None:
+async def authenticate_if_possible(request: Request, credentials: Credentials) -> Principal | None:
     """Return the caller, or `None` when the call carries no access token that is believed."""
     try:
         return await authenticate(request, credentials)
     except NotAuthenticated:
         return None
+
+
+async def is_admin(request: Request, credentials: Credentials) -> bool:
+    """Return whether an admin calls; while the token cannot be verified, or not soon, nobody is one."""
+    try:
+        async with asyncio.timeout(VERIFY_SECONDS):
+            caller = await authenticate_if_possible(request, credentials)
+    except (KeysUnavailable, AmbiguousCredentials, TimeoutError):
+        return False
+    return caller is not None and caller.is_admin
 
 
 CurrentUser = Annotated[Principal, Depends(authenticate)]

@@ -1,14 +1,29 @@
-"""Health: is the process alive, and is each thing that it needs there."""
+"""Health: is the process alive, and is each thing that it needs there.
+
+Everybody learns whether the service is ready, and which dependency is not. The reasons are for operators: they go to
+admins, to the management port when there is one, and to the log when they change.
+"""
 
 import asyncio
+import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
+from tidings.http.bearer import Credentials, is_admin
+from tidings.known_secrets import clean
+
+logger = logging.getLogger(__name__)
+
 CHECK_SECONDS = 1.5
+
+VARYING = re.compile(r"0x[0-9a-f]+|[0-9]+")
+"""What differs between two reasons of one kind, e.g. how many seconds ago something was."""
 
 
 @dataclass
@@ -25,6 +40,8 @@ class Check:
     """Gives the time of the last word from it, of a dependency whose news the service lives by."""
     seen: bool = False
     """Whether it was usable since the service started."""
+    logged: set[str] = field(default_factory=set)
+    """The kinds of reasons that were logged since it was usable last."""
 
 
 @dataclass
@@ -35,10 +52,12 @@ class Health:
     """Each dependency by name."""
     died: list[str] = field(default_factory=list)
     """Background loops that ended of an error that nobody expected; only a new process helps."""
+    management_port: int | None = None
+    """Whoever asks at this port learns the reasons."""
 
 
 class Dependency(BaseModel):
-    """How one dependency is."""
+    """How one dependency is; all but `ok` is for operators."""
 
     ok: bool
     reason: str | None = Field(default=None, examples=["not connected to Kafka at kafka:9092"])
@@ -47,24 +66,35 @@ class Dependency(BaseModel):
 
 
 class Liveness(BaseModel):
-    """Whether the process should be kept."""
+    """Whether the process should be kept; `died` is for operators."""
 
     live: bool
-    died: list[str]
+    died: list[str] = Field(default=[], description="background loops that ended of an error that nobody expected")
+
+    def without_reasons(self) -> "Liveness":
+        """Return what everybody may know."""
+        return Liveness(live=self.live)
 
 
 class Readiness(BaseModel):
-    """Whether the service can do its work."""
+    """Whether the service can do its work; `died` is for operators."""
 
     ready: bool
     dependencies: dict[str, Dependency]
-    died: list[str] = Field(description="background loops that ended of an error that nobody expected")
+    died: list[str] = Field(default=[], description="background loops that ended of an error that nobody expected")
+
+    def without_reasons(self) -> "Readiness":
+        """Return what everybody may know."""
+        return Readiness(
+            ready=self.ready,
+            dependencies={name: Dependency(ok=found.ok) for name, found in self.dependencies.items()},
+        )
 
 
 async def readiness(health: Health) -> Readiness:
     """Run all checks side by side, each within a deadline."""
     checks = health.checks
-    results = await asyncio.gather(*(_examine(check) for check in checks.values()))
+    results = await asyncio.gather(*(_examine(name, check) for name, check in checks.items()))
     return Readiness(
         ready=not health.died
         and all(
@@ -76,13 +106,27 @@ async def readiness(health: Health) -> Readiness:
     )
 
 
-async def _examine(check: Check) -> Dependency:
+async def _examine(name: str, check: Check) -> Dependency:
     reason = await _trouble(check)
     as_of = check.as_of() if check.as_of else None
+    _log_change(name, check, reason)
     if reason:
         return Dependency(ok=False, reason=reason, setting=check.setting, as_of=as_of)
     check.seen = True
-    return Dependency(ok=True, as_of=as_of)
+    return Dependency(ok=True, reason=None, setting=None, as_of=as_of)
+
+
+def _log_change(name: str, check: Check, reason: str | None) -> None:
+    """Log a reason of a kind that is new since the dependency was usable, and that it is usable again."""
+    if reason is None:
+        if check.logged:
+            logger.warning("dependency %s is usable again", name)
+        check.logged.clear()
+        return
+    kind = VARYING.sub("0", reason)
+    if kind not in check.logged:
+        check.logged.add(kind)
+        logger.warning("dependency %s is not usable: %s (%s)", name, reason, check.setting)
 
 
 async def _trouble(check: Check) -> str | None:
@@ -97,24 +141,35 @@ async def _trouble(check: Check) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """Return an error's own words; of a database error only the driver's, without the statement."""
-    return str(getattr(error, "orig", None) or error) or type(error).__name__
+    """Return an error's own words without secrets; of a database error only the driver's, without the statement."""
+    return clean(str(getattr(error, "orig", None) or error)) or type(error).__name__
+
+
+async def sees_reasons(request: Request, credentials: Credentials) -> bool:
+    """Return whether the caller may learn reasons: at the management port everybody may, elsewhere admins."""
+    port: int | None = request.state.health.management_port
+    server = request.scope.get("server")  # the socket's own address, which no header changes
+    return (port is not None and server is not None and server[1] == port) or await is_admin(request, credentials)
+
+
+SeesReasons = Annotated[bool, Depends(sees_reasons)]
 
 
 router = APIRouter(prefix="/health", tags=["health"], include_in_schema=False)
 
 
-@router.get("/live")
-async def live(request: Request, response: Response) -> Liveness:
+@router.get("/live", response_model_exclude_unset=True)
+async def live(request: Request, response: Response, sees_reasons: SeesReasons) -> Liveness:
     """Answer 200 as long as a restart would not help, else 503: a background loop died."""
     died: list[str] = request.state.health.died
     response.status_code = 503 if died else 200
-    return Liveness(live=not died, died=died)
+    result = Liveness(live=not died, died=died)
+    return result if sees_reasons else result.without_reasons()
 
 
-@router.get("/ready")
-async def ready(request: Request, response: Response) -> Readiness:
-    """Answer 200 when every dependency is usable, else 503, naming each and the setting to look at."""
+@router.get("/ready", response_model_exclude_unset=True)
+async def ready(request: Request, response: Response, sees_reasons: SeesReasons) -> Readiness:
+    """Answer 200 when every dependency is usable, else 503; operators learn each reason and the setting to look at."""
     result = await readiness(request.state.health)
     response.status_code = 200 if result.ready else 503
-    return result
+    return result if sees_reasons else result.without_reasons()

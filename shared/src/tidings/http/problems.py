@@ -19,6 +19,7 @@ from starlette.routing import Match
 
 from tidings.database.transactions import DatabaseUnavailable
 from tidings.idempotency.key import IdempotencyKeyInUse, IdempotencyKeyReused
+from tidings.known_secrets import mask
 from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry.propagation import current_trace_id
 
@@ -134,7 +135,7 @@ def document(
         type=TYPE_PREFIX + problem.name,
         title=title(problem.status),
         status=problem.status,
-        detail=problem.detail,
+        detail=mask(problem.detail),
         instance=instance,
         trace_id=trace_id,
         errors=list(errors) if errors else None,

@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
 
-from tidings.events.redaction import REDACTED, is_secret, redact_text
+from tidings.events.redaction import REDACTED, is_secret
+from tidings.known_secrets import clean
 
 _is_secret = lru_cache(is_secret)  # attributes have few names, and none is a stranger's
 
@@ -42,7 +43,7 @@ class RedactingExporter(SpanExporter):
 def _redacted(span: ReadableSpan) -> ReadableSpan:
     status = span.status
     return ReadableSpan(
-        name=redact_text(span.name),
+        name=clean(span.name),
         context=span.context,
         parent=span.parent,
         resource=span.resource,
@@ -50,7 +51,7 @@ def _redacted(span: ReadableSpan) -> ReadableSpan:
         events=[Event(event.name, _attributes(event.attributes), event.timestamp) for event in span.events],
         links=span.links,
         kind=span.kind,
-        status=Status(status.status_code, redact_text(status.description)) if status.description else status,
+        status=Status(status.status_code, clean(status.description)) if status.description else status,
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
@@ -63,5 +64,5 @@ def _attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     if isinstance(value, str):
-        return redact_text(value)
+        return clean(value)
     return tuple(map(_value, value)) if isinstance(value, (list, tuple)) else value
