@@ -52,7 +52,7 @@ def refused(environment: dict[str, str]) -> str:
     ended = subprocess.run(
         command, env=os.environ | environment, capture_output=True, text=True, timeout=30, check=False
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     return ended.stderr.strip()
 
@@ -118,9 +118,30 @@ def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         said = refused({"PORT": str(port), "DATA": str(tmp_path / "var")})
-    assert said == (
-        f"PORT: 127.0.0.1:{port} cannot be used: Address already in use; choose another, e.g. make run PORT=8081"
-    )
+    assert said == f"PORT: 127.0.0.1:{port} cannot be used: Address already in use; choose another port"
+
+
+def test_a_host_of_another_machine_is_blamed_on_its_variable(tmp_path: Path) -> None:
+    said = refused({"TIDINGS_HOST": "192.0.2.1", "PORT": str(free_port()), "DATA": str(tmp_path / "var")})
+    assert said.startswith("TIDINGS_HOST: ")
+    assert "is not an address of this machine" in said
+
+
+def test_it_runs_on_ipv6(tmp_path: Path) -> None:
+    process = local(tmp_path, TIDINGS_HOST="::1")
+    process.url = process.url.replace("127.0.0.1", "[::1]")
+    with running(process) as http:
+        person = Person(http)
+        person.say("by IPv6")
+        assert http.get("/openapi/auth.json").json().get("servers") is None
+        found = http.get("/health/ready").json()
+        assert found["messages"]["dependencies"]["keys"] == {"ok": True}
+    assert f"Tidings runs at    {process.url}" in process.output()
+
+
+def test_a_wrong_variable_of_opentelemetry_is_one_clear_line(tmp_path: Path) -> None:
+    said = refused({"OTEL_TRACES_SAMPLER": "some", "PORT": str(free_port()), "DATA": str(tmp_path / "var")})
+    assert re.fullmatch("wrong settings:\n  OTEL_TRACES_SAMPLER: Input should be .*", said)
 
 
 def test_an_unwritable_folder_is_one_clear_line(tmp_path: Path) -> None:

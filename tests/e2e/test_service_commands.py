@@ -1,6 +1,7 @@
 """Each service by itself: its commands, and the clear end of a wrong setting."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -60,13 +61,14 @@ def test_after_migrate_serve_is_ready_but_for_what_is_away(package: str, tmp_pat
     process = Process(
         name=package,
         command=[sys.executable, "-m", package, "serve"],
-        environment=environment | {"TIDINGS_HTTP_PORT": str(port)},
+        environment=environment | {"TIDINGS_HTTP_PORT": str(port), "TIDINGS_HTTP_MANAGEMENT_PORT": str(free_port())},
         url=f"http://127.0.0.1:{port}",
         log=tmp_path / "log",
     )
     process.start()
     try:
-        answer = httpx.get(f"{process.url}/health/ready", timeout=10)
+        answer = process.readiness()
+        forged = httpx.get(f"{process.url}/health/ready", headers={"Host": answer.request.headers["host"]}, timeout=10)
         docs = httpx.get(f"{process.url}/docs", timeout=10)
     finally:
         assert process.stop() == 0
@@ -75,6 +77,11 @@ def test_after_migrate_serve_is_ready_but_for_what_is_away(package: str, tmp_pat
     assert dependencies["database"]["ok"]
     assert not dependencies["kafka"]["ok"]
     assert dependencies["kafka"]["setting"] == "TIDINGS_KAFKA_BOOTSTRAP_SERVERS"
+    assert forged.json() == {
+        "ready": False,
+        "dependencies": {name: {"ok": d["ok"]} for name, d in dependencies.items()},
+    }
+    assert "dependency kafka is not usable: " in process.output()
     assert docs.status_code == 200
 
 
@@ -84,6 +91,69 @@ def test_a_missing_keys_file_ends_the_start_with_its_name_and_what_makes_it(tmp_
     assert ended.stderr.startswith("TIDINGS_SIGNING_KEYS_FILE: ")
     assert "`python -m tidings_auth rotate-keys` makes one" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+WRONG = {
+    "TIDINGS_DATABASE_URL": "mysql+aiomysql://u:pre@SECRETPART@127.0.0.1/x",
+    "TIDINGS_REDIS_URL": "redis://:SECRET#PART@127.0.0.1:6379/0",
+    "TIDINGS_KAFKA_BOOTSTRAP_SERVERS": "u:SECRETPART@127.0.0.1:9092",
+    "TIDINGS_HTTP_PUBLIC_URL": "not-a-SECRETPART-url",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:SECRETPART@127.0.0.1:4318",
+    "OTEL_EXPORTER_OTLP_HEADERS": "SECRETPART",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "SECRETPART",
+    "OTEL_TRACES_SAMPLER": "SECRETPART",
+    "OTEL_TRACES_SAMPLER_ARG": "2",
+    "OTEL_BSP_SCHEDULE_DELAY": "-1",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT": "SECRETPART",
+    "OTEL_SDK_DISABLED": "SECRETPART",
+}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_wrong_settings_end_the_start_named_and_not_shown(package: str, tmp_path: Path) -> None:
+    environment = settings(tmp_path, **WRONG)
+    if package == "tidings_auth":
+        del environment["TIDINGS_TOKENS_JWKS_URL"]
+    ended = command(package, "serve", environment)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    first, *lines = ended.stderr.splitlines()
+    assert first == "wrong settings:"
+    assert {line.split(":")[0].strip() for line in lines} == WRONG.keys()
+    assert "SECRET" not in ended.stderr
+    assert "PART" not in ended.stderr
+
+
+def test_variables_that_tidings_does_not_use_do_not_matter(tmp_path: Path) -> None:
+    unused = {"OTEL_PROPAGATORS": "nothing", "OTEL_PYTHON_CONTEXT": "nothing", "OTEL_BSP_MAX_QUEUE_SIZE": ""}
+    ended = command("tidings_messages", "migrate", settings(tmp_path, **unused))
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_taken_management_port_ends_the_start_with_its_name(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = {"TIDINGS_HTTP_PORT": free_port(), "TIDINGS_HTTP_MANAGEMENT_PORT": taken.getsockname()[1]}
+        environment = settings(tmp_path) | {name: str(port) for name, port in ports.items()}
+        ended = command("tidings_messages", "serve", environment)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("TIDINGS_HTTP_MANAGEMENT_PORT: 127.0.0.1:")
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_service_listens_on_ipv6_and_ipv4(tmp_path: Path) -> None:
+    port = free_port()
+    process = Process(
+        name="messages",
+        command=[sys.executable, "-m", "tidings_messages", "serve"],
+        environment=settings(tmp_path) | {"TIDINGS_HTTP_HOST": "::", "TIDINGS_HTTP_PORT": str(port)},
+        url=f"http://[::1]:{port}",
+        log=tmp_path / "log",
+    )
+    process.start()
+    try:
+        for host in ("[::1]", "127.0.0.1"):
+            assert httpx.get(f"http://{host}:{port}/health/live", timeout=10).json() == {"live": True}
+    finally:
+        assert process.stop() == 0
 
 
 def test_keys_are_made_and_rotated_by_a_command_that_needs_no_other_setting(tmp_path: Path) -> None:
@@ -110,15 +180,13 @@ def test_a_service_that_starts_before_its_migrations_names_them_and_recovers(
     process = Process(
         name=package,
         command=[sys.executable, "-m", package, "serve"],
-        environment=environment | {"TIDINGS_HTTP_PORT": str(port)},
+        environment=environment | {"TIDINGS_HTTP_PORT": str(port), "TIDINGS_HTTP_MANAGEMENT_PORT": str(free_port())},
         url=f"http://127.0.0.1:{port}",
         log=tmp_path / "log",
     )
 
     def dependencies() -> dict[str, dict[str, object]]:
-        found: dict[str, dict[str, object]] = httpx.get(f"{process.url}/health/ready", timeout=10).json()[
-            "dependencies"
-        ]
+        found: dict[str, dict[str, object]] = process.readiness().json()["dependencies"]
         return found
 
     process.start()
@@ -131,7 +199,7 @@ def test_a_service_that_starts_before_its_migrations_names_them_and_recovers(
         after = eventually(dependencies, lambda found: bool(found["database"]["ok"] and found["kafka"]["ok"]))
         assert after["database"]["ok"]
         assert after["kafka"]["ok"]
-        assert httpx.get(f"{process.url}/health/live", timeout=10).json() == {"live": True, "died": []}
+        assert httpx.get(f"{process.url}/health/live", timeout=10).json() == {"live": True}
     finally:
         process.stop()
 
@@ -148,13 +216,13 @@ def test_a_wrong_database_name_ends_the_start_with_the_settings_name(tmp_path: P
     process = Process(
         name="messages",
         command=[sys.executable, "-m", "tidings_messages", "serve"],
-        environment=environment | {"TIDINGS_HTTP_PORT": str(port)},
+        environment=environment | {"TIDINGS_HTTP_PORT": str(port), "TIDINGS_HTTP_MANAGEMENT_PORT": str(free_port())},
         url=f"http://127.0.0.1:{port}",
         log=tmp_path / "log",
     )
     process.start()
     try:
-        found = httpx.get(f"{process.url}/health/ready", timeout=10).json()["dependencies"]["database"]
+        found = process.readiness().json()["dependencies"]["database"]
     finally:
         process.stop()
     assert not found["ok"]

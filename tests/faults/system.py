@@ -64,7 +64,7 @@ class FaultySystem:
         """Return `None` when every process is ready, else which is not and why."""
         for process in self.processes.values():
             try:
-                answer = httpx.get(f"{process.url}/health/ready", timeout=5)
+                answer = process.readiness()
             except httpx.HTTPError as error:
                 return f"{process.name}: {error!r}"
             if answer.status_code != 200:
@@ -165,7 +165,11 @@ def _process(name: str, command: list[str], environment: Mapping[str, str], fold
     return Process(
         name=name,
         command=[*death_signal(), *command],
-        environment={**environment, "TIDINGS_HTTP_PORT": str(port)},
+        environment={
+            **environment,
+            "TIDINGS_HTTP_PORT": str(port),
+            "TIDINGS_HTTP_MANAGEMENT_PORT": str(free_port()),
+        },
         url=f"http://{LOOPBACK}:{port}",
         log=folder / f"{name}.log",
     )

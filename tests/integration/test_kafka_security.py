@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from support.certificates import Authority
@@ -306,6 +305,7 @@ def test_a_service_with_a_wrong_password_says_so_in_its_readiness_and_its_log(se
             "TIDINGS_TOKENS_JWKS_URL": "http://127.0.0.1:9/.well-known/jwks.json",
             "TIDINGS_ACTIVITY_ADDRESS_KEY": "0123456789abcdef",
             "TIDINGS_HTTP_PORT": str(port),
+            "TIDINGS_HTTP_MANAGEMENT_PORT": str(free_port()),
             "TIDINGS_LOG_LEVEL": "DEBUG",
             **secured.environment("SASL_SSL", "SASL_SSL", **OURS, **SCRAM | {"sasl_password": "s3cret-of-nobody"}),
         },
@@ -316,7 +316,7 @@ def test_a_service_with_a_wrong_password_says_so_in_its_readiness_and_its_log(se
     process.start()
     try:
         readiness = eventually(
-            lambda: httpx.get(f"{process.url}/health/ready", timeout=10).json(),
+            lambda: process.readiness().json(),
             lambda found: said in found["dependencies"]["kafka"]["reason"],
             LONGEST,
         )

@@ -90,8 +90,8 @@ async def following(url: str) -> AsyncIterator[Following]:
         await client.aclose()
 
 
-async def revocations_of(instance: Instance) -> list[dict[str, Any]]:
-    found = await instance.http.get("/health/ready")
+async def revocations_of(instance: Instance, admin: dict[str, str]) -> list[dict[str, Any]]:
+    found = await instance.http.get("/health/ready", headers=admin)
     assert found.status_code == 200, found.text
     return [service["dependencies"]["revocations"] for service in found.json().values()]
 
@@ -137,7 +137,8 @@ async def test_a_service_that_starts_later_knows_what_ended_before(backends: Bac
     await end(backends.redis, session_of(ended))
     async with running_instance(backends, tmp_path) as instance:
         assert {answer.status_code for answer in await answers(instance, ended)} == {401}
-        assert all(found["ok"] and found["as_of"] for found in await revocations_of(instance))
+        admin = await instance.admin()
+        assert all(found["ok"] and found["as_of"] for found in await revocations_of(instance, admin))
 
 
 @pytest.mark.real
@@ -147,6 +148,7 @@ async def test_without_redis_live_tokens_go_on_undelayed_and_health_says_how_old
 ) -> None:
     async with on(redis, tmp_path) as instance:
         live, ended, later = [await instance.person() for _ in range(3)]
+        admin = await instance.admin()
         await end(redis.url, session_of(ended))
         await refused_everywhere(instance, ended)
         redis.kill() if absence == "killed" else redis.pause()
@@ -165,7 +167,7 @@ async def test_without_redis_live_tokens_go_on_undelayed_and_health_says_how_old
         assert sorted(took)[len(took) * 9 // 10] < UNHURRIED  # the slowest may have waited for this machine
         assert refused == len(took) / len(PLACES)  # what was known holds
 
-        for found in await revocations_of(instance):
+        for found in await revocations_of(instance, admin):
             assert found["ok"] is False
             assert found["setting"] == "TIDINGS_REDIS_URL"
             assert "last heard from Redis" in found["reason"]
@@ -175,7 +177,7 @@ async def test_without_redis_live_tokens_go_on_undelayed_and_health_says_how_old
         redis.start() if absence == "killed" else redis.resume()
         await end(redis.url, session_of(later))
         await refused_everywhere(instance, later)
-        assert all(found["ok"] for found in await revocations_of(instance))
+        assert all(found["ok"] for found in await revocations_of(instance, admin))
 
 
 @pytest.mark.real

@@ -83,6 +83,12 @@ class Process:
             self.running.kill()
             raise AssertionError(f"{self.name} did not end:\n{self.output()[-3000:]}") from None
 
+    def readiness(self) -> httpx.Response:
+        """Ask whether it is ready; at its management port, if it has one, so that the answer says why not."""
+        port = self.environment.get("TIDINGS_HTTP_MANAGEMENT_PORT")
+        url = httpx.URL(self.url).copy_with(port=int(port)) if port else self.url
+        return httpx.get(f"{url}/health/ready", timeout=10)
+
     def output(self) -> str:
         """Return everything it wrote."""
         return self.log.read_text(encoding="utf-8", errors="replace")
@@ -123,7 +129,7 @@ class System:
         """Wait until every process says that it is ready."""
         for process in self.processes.values():
             end = time.monotonic() + seconds
-            while (answer := httpx.get(f"{process.url}/health/ready", timeout=5)).status_code != 200:
+            while (answer := process.readiness()).status_code != 200:
                 assert time.monotonic() < end, f"{process.name} is not ready: {answer.text}"
                 time.sleep(0.05)
 
@@ -234,7 +240,11 @@ def _real_processes(folder: Path, servers: RealServers, environment: Mapping[str
     for name, package in packages.items():
         database = f"tidings_{name}_{unique}"
         servers.mariadb.create_database(database)
-        own = {"TIDINGS_DATABASE_URL": servers.mariadb.url(database), "TIDINGS_HTTP_PORT": str(ports[name])}
+        own = {
+            "TIDINGS_DATABASE_URL": servers.mariadb.url(database),
+            "TIDINGS_HTTP_PORT": str(ports[name]),
+            "TIDINGS_HTTP_MANAGEMENT_PORT": str(free_port()),
+        }
         processes[name] = Process(
             name=name,
             command=[sys.executable, "-m", package, "serve"],
