@@ -45,7 +45,8 @@ def refusing(servers: RealServers) -> dict[str, str]:
     """Return the addresses of servers that refuse the password."""
     return {
         "TIDINGS_DATABASE_URL": f"mysql+aiomysql://root:{ENCODED}@127.0.0.1:{servers.mariadb.port}/tidings",
-        "TIDINGS_REDIS_URL": f"redis://:{ENCODED}@127.0.0.1:{servers.redis.port}/0",
+        # Without a password of its own, Redis takes any of its default user.
+        "TIDINGS_REDIS_URL": f"redis://nobody:{ENCODED}@127.0.0.1:{servers.redis.port}/0",
     }
 
 
