@@ -194,7 +194,7 @@ async def test_usernames_that_count_as_the_same_are_taken(instance: Instance) ->
 async def test_a_wrong_method_names_all_that_the_path_takes(instance: Instance) -> None:
     answer = await instance.http.delete("/api/messages")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
 async def test_the_longest_message_is_taken_also_when_every_character_is_escaped(instance: Instance) -> None:
