@@ -19,7 +19,7 @@ run: $(READY) ## run everything on one port: PORT=8080 DATA=var REAL=1 (real ser
 	@PORT="$(PORT)" DATA="$(DATA)" REAL="$(REAL)" exec $(BIN)/python -m tidings_local run
 
 demo: $(READY) ## sign in, post, and print the journey of one request (PORT=8080, or an instance of its own)
-	@PORT="$(PORT)" $(BIN)/python -m tidings_local demo
+	@PORT="$(PORT)" exec $(BIN)/python -m tidings_local demo
 
 test: $(READY) ## all tests, embedded and on real servers: T=path for some, TIDINGS_TEST_REAL=1 to insist on servers
 	@if [ "$$TIDINGS_TEST_REAL" = 1 ]; then $(BIN)/python -m tidings_local install-servers; fi

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import confluent_kafka
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from opentelemetry.trace import NoOpTracerProvider
@@ -13,7 +14,7 @@ from support import kcat
 from support.servers import require
 from support.topic import records_of
 from tidings.events import uuid7
-from tidings.kafka.consumer import Consumer, Records, RetryLater
+from tidings.kafka.consumer import POLL_MS, Consumer, Records, RetryLater
 from tidings.kafka.dead_letters import Ceiling, DeadLetters, Poison, TooMuchPoison
 from tidings.kafka.publisher import Publisher
 from tidings.kafka.settings import KafkaSettings
@@ -286,6 +287,25 @@ async def test_with_draining_everything_there_is_read_before_it_stops(settings: 
     await store.until(1)
     await consumer.stop(running, 5)
     assert store.values == EXPECTED
+
+
+async def test_draining_waits_for_records_that_a_slow_broker_still_holds() -> None:
+    """An empty poll does not mean that there is nothing left: here each answer takes longer than one poll."""
+    mock = confluent_kafka.Producer(
+        {"test.mock.num.brokers": 1, "test.mock.broker.rtt": 2 * POLL_MS, "bootstrap.servers": "unused", "log_level": 0}
+    )
+    (broker,) = (await asyncio.to_thread(mock.list_topics, timeout=10)).brokers.values()
+    settings = KafkaSettings(bootstrap_servers=f"{broker.host}:{broker.port}", fetch_max_wait_ms=10, drain_at_stop=True)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers)
+    await producer.start()
+    await producer.send_and_wait("test.slow", b"0")
+    await producer.stop()
+    store = Store()
+    consumer = consumer_of(settings, "test.slow", "slow", store.handle)
+    running = asyncio.create_task(consumer.run())
+    await connected(consumer)
+    await consumer.stop(running, 10)
+    assert (store.values, consumer.drained) == ([b"0"], True)
 
 
 async def test_a_rebalance_that_never_ends_makes_no_hurry(caplog: pytest.LogCaptureFixture) -> None:

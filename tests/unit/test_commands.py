@@ -14,6 +14,7 @@ from tidings.settings import Settings
 from tidings_auth.app import create_app as create_auth
 from tidings_auth.settings import AuthSettings
 from tidings_messages.settings import MessagesSettings
+from tidings_messages.tables import outbox
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ GREET = Command("greet", "say hello", Settings, greet, whom)
 
 
 def run(*argv: str) -> int:
-    return main("tidings_messages", MessagesSettings, no_app, argv, commands=[GREET])
+    return main("tidings_messages", MessagesSettings, no_app, argv, outbox=outbox, commands=[GREET])
 
 
 @pytest.fixture
@@ -75,6 +76,25 @@ def test_a_migration_makes_the_schema_and_can_be_run_again(database: Path) -> No
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     connection.close()
     assert {"messages", "outbox", "alembic_version"} <= tables
+
+
+@pytest.mark.parametrize("command", ["show", "retry", "park"])
+@pytest.mark.parametrize(
+    "position", [str(2**63), "-1", "", "x", "\x1b", "9" * 5_000], ids=lambda text: ascii(text[:20])
+)
+def test_an_odd_outbox_position_is_wrong_usage(
+    database: Path, capsys: pytest.CaptureFixture[str], command: str, position: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("outbox", command, "--", position)
+    assert ended.value.code == 2
+    assert f"argument position: invalid position value: {position!r}" in capsys.readouterr().err
+
+
+def test_the_largest_outbox_position_is_looked_for(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("migrate")
+    assert run("outbox", "show", str(2**63 - 1)) == 1
+    assert capsys.readouterr().err == f"there is no row {2**63 - 1}: it is published, or never was\n"
 
 
 @pytest.mark.parametrize("argv", [(), ("other",)])

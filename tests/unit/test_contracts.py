@@ -13,13 +13,13 @@ import jsonschema
 import pytest
 from pydantic import Field
 
-from tidings.__main__ import main
 from tidings.contracts import ContractError, commands
 from tidings.contracts.examples import Example, data_in, example_of, read
 from tidings.contracts.schemas import schema_of
 from tidings.contracts.stored import load
 from tidings.events import CATALOGUE, ActivityGap, ApiRequest, Event, MessageCreated, Record, encode
 from tidings.events.topics import AUTH
+from tidings.platform_commands import main
 
 STORED = Path(__file__).parents[2] / "shared" / "contracts"
 CONTRACTS = load(STORED)

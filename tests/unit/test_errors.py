@@ -31,6 +31,7 @@ NEVER_IN_A_ROUTE = {
     "tidings.database.migrations.SchemaBehind",  # a health check tells its reason
     "tidings.commands.CommandFailed",  # a command's
     "tidings.contracts.ContractError",  # a command's
+    "tidings.terminal.OutputLost",  # a command's
     "tidings.events.record.Undecodable",  # the consumer's
     "tidings.kafka.consumer.RetryLater",  # between consumer and handler
     "tidings.kafka.consumer.LetGo",  # inside the consumer

@@ -192,3 +192,24 @@ def test_the_help_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     told = " ".join(capsys.readouterr().out.split())
     assert "TIDINGS_SIGNING_ROTATE_DAYS" in told
     assert "PRIVATE KEYS" in told
+
+
+def test_a_folder_is_refused_as_output_and_keeps_no_key_beside_it(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    before = set(tmp_path.iterdir())
+    assert run("--output", str(folder)) == 1
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_a_file_that_an_editor_saved_is_read(path: Path, mark: bytes, line_end: bytes) -> None:
+    ring = new_keyring(NOW)
+    document = mark + ring.document().encode().replace(b"\n", line_end)
+    assert [key.kid for key in read_keyring(document).keys] == [key.kid for key in ring.keys]
+
+
+def test_a_file_of_another_encoding_is_named() -> None:
+    with pytest.raises(ValueError, match="it is UTF-16; save it as UTF-8"):
+        read_keyring(new_keyring(NOW).document().encode("utf-16"))

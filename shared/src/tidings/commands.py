@@ -3,13 +3,11 @@
 import argparse
 import asyncio
 import gc
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Table
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,10 +19,11 @@ from tidings.database.transactions import Database, DatabaseUnavailable
 from tidings.http.settings import HttpSettings
 from tidings.known_secrets import mask
 from tidings.outbox import commands as outbox_commands
-from tidings.serving import listen, server_config
+from tidings.serving import Server, listen, server_config
 from tidings.settings import Settings, SettingsError, load
 from tidings.signals import end_on_signals
 from tidings.telemetry.logs import configure_logging, log_uncaught_errors
+from tidings.terminal import complain, drop_what_nobody_reads, say
 
 DRAIN_SECONDS = 5
 
@@ -57,7 +56,10 @@ class Command(Generic[S]):
     settings: type[S]
     """What it needs to know; no more is asked for than this."""
     run: Callable[[argparse.Namespace, S], str]
-    """Does it and returns what to print; raises `CommandFailed` or `DatabaseUnavailable` when it cannot."""
+    """Does it and returns what to print, as a `Listing` when the command does nothing else.
+
+    Raises `CommandFailed` or `DatabaseUnavailable` when it cannot.
+    """
     add_arguments: Callable[[argparse.ArgumentParser], None] = _no_arguments
 
 
@@ -95,14 +97,15 @@ def main(
     arguments = parser.parse_args(argv)
     try:
         if arguments.command is None:
+            end_on_signals()
             settings = _settings(kind)
             return _serve(create_app(settings), settings)
-        print(arguments.command.run(arguments, _settings(arguments.command.settings)))
+        say(arguments.command.run(arguments, _settings(arguments.command.settings)))
     except SettingsError as error:
-        print(mask(str(error)), file=sys.stderr)
+        complain(mask(str(error)))
         return 2
     except (CommandFailed, DatabaseUnavailable) as error:
-        print(mask(str(error)), file=sys.stderr)
+        complain(mask(str(error)))
         return 1
     return 0
 
@@ -132,8 +135,8 @@ def _serve(app: FastAPI, settings: ServiceSettings) -> int:
     sockets = [listen(http.host, http.port, "TIDINGS_HTTP_HOST", "TIDINGS_HTTP_PORT")]
     if http.management_port:
         sockets.append(listen(http.host, http.management_port, "TIDINGS_HTTP_HOST", "TIDINGS_HTTP_MANAGEMENT_PORT"))
-    server = uvicorn.Server(server_config(app, drain_seconds=DRAIN_SECONDS))
-    end_on_signals()
+    server = Server(server_config(app, drain_seconds=DRAIN_SECONDS))
+    drop_what_nobody_reads()
     gc.freeze()  # what is imported stays; the collector need not go through it again and again
     server.run(sockets)
     return 0 if server.started else 1

@@ -3,6 +3,7 @@
 import errno
 import re
 import socket
+from types import FrameType
 from typing import Literal
 from urllib.parse import unquote
 
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidings.addresses import in_url
 from tidings.settings import SettingsError
+from tidings.signals import keep_stopping
 
 Parser = Literal["h11", "httptools"]
 
@@ -90,3 +92,17 @@ def listen(host: str, port: int, host_variable: str, port_variable: str) -> sock
         else:
             reason = f"{host_variable}: {place} is not an address of this machine: {reason.partition(' (')[0]}"
         raise SettingsError(reason) from None
+
+
+class Server(uvicorn.Server):
+    """uvicorn, whose shutdown no second signal cuts short.
+
+    On a second Ctrl-C uvicorn itself would skip the shutdown of the application, which stores and sends what is left.
+    """
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the shutdown at the first signal; let it finish at any later one."""
+        if self.should_exit:
+            keep_stopping(sig)
+        else:
+            super().handle_exit(sig, frame)

@@ -1,10 +1,9 @@
 """Commands of the local runner: `run`, `demo`, `install-servers`."""
 
 import argparse
-import sys
 
 from tidings.signals import end_on_signals
-from tidings.standard_variables import drop_unused
+from tidings.terminal import complain, run_command
 
 
 def main() -> int:
@@ -19,8 +18,11 @@ def main() -> int:
     commands.add_parser("demo", help="sign in, post, and print the journey of one request")
     commands.add_parser("install-servers", help="install MariaDB, Redis, Kafka, kcat and Node.js (root on Debian)")
     command = parser.parse_args().command
-    end_on_signals()
-    drop_unused()
+    if command == "run":
+        end_on_signals()
+    from tidings.standard_variables import drop_unused
+
+    drop_unused()  # before the imports below, which import OpenTelemetry
     # Each command imports what it needs by itself: the services take seconds, which the others need not wait for.
     from tidings.known_secrets import mask
     from tidings.settings import SettingsError
@@ -38,10 +40,10 @@ def main() -> int:
         else:
             install_missing()
     except (SettingsError, ServerMissing, ServerFailed, DemoFailed) as error:
-        print(mask(str(error)), file=sys.stderr)
+        complain(mask(str(error)))
         return 2 if isinstance(error, SettingsError) else 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -1,5 +1,6 @@
 """Backends: the database, Redis and Kafka that the services are pointed at, embedded or real servers."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,8 @@ class Backends:
 @contextmanager
 def embedded_backends(folder: Path) -> Iterator[Backends]:
     """Keep data in SQLite files in `folder`, and Redis and Kafka in this process."""
-    mock = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "unused", "log_level": 0})
+    with _blocked_signals():
+        mock = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "unused", "log_level": 0})
     brokers = mock.list_topics(timeout=5).brokers.values()
     yield Backends(
         database=lambda name: f"sqlite+aiosqlite:///{folder / name}.db",
@@ -40,6 +42,20 @@ def embedded_backends(folder: Path) -> Iterator[Backends]:
         described="embedded: SQLite, with Redis and Kafka in memory",
     )
     del mock  # the cluster lives as long as this object
+
+
+@contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Block all signals in the threads that start meanwhile.
+
+    librdkafka does so for its own threads, except that of the mock cluster, which ends when a signal interrupts its
+    poll. When two signals come at once, the kernel gives the second to any thread that does not block it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

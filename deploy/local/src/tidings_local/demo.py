@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from tidings.terminal import say
 from tidings_local.settings import LocalSettings
 
 MESSAGES = (
@@ -26,6 +26,7 @@ MESSAGES = (
 )
 START_SECONDS = 60
 EVENT_SECONDS = 15
+STOP_SECONDS = 20
 
 
 class DemoFailed(Exception):
@@ -44,14 +45,14 @@ def demo(settings: LocalSettings) -> None:
         _call(client, "POST", "/api/register", json={"username": name, "password": password})
         token = _call(client, "POST", "/api/login", json={"username": name, "password": password})["access_token"]
         client.headers["Authorization"] = f"Bearer {token}"
-        print(f"\n{name} registered and signed in at {url}\n")
+        say(f"\n{name} registered and signed in at {url}\n")
         posted = [_call(client, "POST", "/api/messages", json={"message": text}) for text in MESSAGES]
         for message in posted:
-            print(f"  posted  {message['message']}")
+            say(f"  posted  {message['message']}")
         for message in posted:
             _events(client, message["trace_id"])
-        print("\nThe journey of the first post, as the log tells it:\n")
-        print(journey(_events(client, posted[0]["trace_id"])))
+        say("\nThe journey of the first post, as the log tells it:\n")
+        say(journey(_events(client, posted[0]["trace_id"])))
 
 
 def journey(events: list[dict[str, Any]]) -> str:
@@ -112,7 +113,7 @@ def _instance(settings: LocalSettings) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        print(f"Nothing runs at {settings.url}; starting Tidings for the demo …", flush=True)
+        say(f"Nothing runs at {settings.url}; starting Tidings for the demo …")
         with _started(Path(folder), port) as url:
             yield url
 
@@ -133,12 +134,12 @@ def _started(folder: Path, port: int) -> Iterator[str]:
         end = time.monotonic() + START_SECONDS
         while not _answers(url):
             if process.poll() is not None or time.monotonic() > end:
-                raise DemoFailed(f"Tidings did not start:\n{log.read_text()[-2000:]}")
+                raise DemoFailed(f"Tidings did not start:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
             time.sleep(0.1)
         yield url
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
+        process.terminate()
+        process.wait(timeout=STOP_SECONDS)
 
 
 def _answers(url: str) -> bool:

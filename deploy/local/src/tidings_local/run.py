@@ -7,8 +7,9 @@ import sys
 
 import uvicorn
 
-from tidings.serving import listen, server_config
+from tidings.serving import Server, listen, server_config
 from tidings.telemetry.logs import configure_logging, log_uncaught_errors
+from tidings.terminal import drop_what_nobody_reads, say
 from tidings_local.backends import Backends, embedded_backends, real_backends
 from tidings_local.folder import data_folder
 from tidings_local.gateway import Gateway
@@ -27,6 +28,7 @@ def run(settings: LocalSettings) -> None:
         SettingsError: it cannot listen where it should, or the folder cannot be used.
         ServerMissing, ServerFailed: with `REAL=1`, a server cannot be started.
     """
+    drop_what_nobody_reads()
     configure_logging("INFO")
     log_uncaught_errors()
     os.umask(0o077)  # databases and keys are nobody else's
@@ -45,7 +47,7 @@ def _serve_until_signal(settings: LocalSettings, backends: Backends, listener: s
         ran = gateways and "logs" in gateways[0].states
         if ran:
             lost = not gateways[0].states["logs"]["consumer"].drained
-            print(f"Tidings: ended; {LOST if lost else 'nothing is left to send.'}", flush=True)
+            say(f"Tidings: ended; {LOST if lost else 'nothing is left to send.'}")
             if lost:
                 sys.exit(1)
 
@@ -59,7 +61,7 @@ async def _serve(settings: LocalSettings, backends: Backends, listener: socket.s
     await _Server(config, settings, backends).serve(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """uvicorn, saying where it is once it answers."""
 
     def __init__(
@@ -75,10 +77,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            print(_banner(self._settings, self._backends), flush=True)
+            say(_banner(self._settings, self._backends))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        print("Tidings: finishing what is under way …", flush=True)
+        say("Tidings: finishing what is under way …")
         await super().shutdown(sockets)
 
 

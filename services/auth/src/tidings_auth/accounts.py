@@ -18,6 +18,7 @@ from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.principal import Role
 from tidings.telemetry import names
+from tidings.text import one_line
 from tidings_auth.passwords import HashingBusy, Passwords, Verdict
 from tidings_auth.tables import users
 from tidings_auth.usernames import folded
@@ -175,7 +176,7 @@ class Accounts:
         """
         found = await self.credentials(username)
         if found is None:
-            raise NoSuchAccount(f"There is no account named {username}.")
+            raise NoSuchAccount(f"There is no account named {one_line(username) or '(blank)'}.")
         return found[0]
 
     async def credentials(self, username: str) -> tuple[Account, str] | None:

@@ -1,11 +1,11 @@
 """The command of the signing keys: `rotate-keys`."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 from tidings.commands import Command, CommandFailed
+from tidings.terminal import Document, Listing, complain, path_argument
 from tidings_auth import key_file
 from tidings_auth.key_rotation import Rotation, described, first_ring, rotated
 from tidings_auth.settings import KeysSettings, SigningSettings
@@ -29,7 +29,7 @@ def add_rotate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path_argument,
         metavar="FILE",
         help="write the keys there instead, whether they changed or not; - is standard output, for kubectl create "
         "secret: PRIVATE KEYS, send them nowhere else",
@@ -49,10 +49,10 @@ def rotate_keys(arguments: argparse.Namespace, settings: KeysSettings) -> str:
         target = arguments.output or signing.keys_file
         told = "\n".join(_told(rotation, signing, now, dry_run=arguments.dry_run))
         if arguments.dry_run:
-            return told
+            return Listing(told)
         if target == STANDARD_OUTPUT:
-            print(told, file=sys.stderr)
-            return rotation.ring.document().rstrip()
+            complain(told)
+            return Document(rotation.ring.document().rstrip())
         if rotation.done or arguments.output:
             _write(target, rotation)
             told += f"\nwritten to {target}"

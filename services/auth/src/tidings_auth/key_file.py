@@ -93,7 +93,10 @@ def read(path: Path) -> tuple[Keyring, Signature]:
             status = os.fstat(file.fileno())
             if stat.S_IMODE(status.st_mode) & FOR_OTHERS:
                 raise ValueError(f"others may read or write it; chmod 600 {path} (in Kubernetes: defaultMode: 0400)")
-            ring = read_keyring(file.read(MAX_SIZE))
+            octets = file.read(MAX_SIZE + 1)
+            if len(octets) > MAX_SIZE:
+                raise ValueError(f"it has more than {MAX_SIZE // 1024} KiB, so it is not a file of keys")
+            ring = read_keyring(octets)
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from None
     except ValueError as error:
@@ -112,15 +115,19 @@ def write(path: Path, ring: Keyring) -> None:
     path = path.resolve()
     unfinished = path.with_name(f".{path.name}.new")
     unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(ring.document())
-        file.flush()
-        os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError, PermissionError):  # whoever reads it, must go on reading it
-            before = path.stat()
-            os.fchown(file.fileno(), before.st_uid, before.st_gid)
-            os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) & ~FOR_OTHERS)
-    unfinished.replace(path)
+    try:
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(ring.document())
+            file.flush()
+            os.fsync(file.fileno())
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # whoever reads it, must go on reading it
+                before = path.stat()
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) & ~FOR_OTHERS)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)  # private keys must not stay where nobody looks for them
+        raise
     with _opened(path.parent) as folder:
         os.fsync(folder)
 

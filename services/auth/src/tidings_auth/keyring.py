@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tidings.text_file import decode
+
 Time = Annotated[int, Field(ge=0, lt=2**40)]
 
 
@@ -127,7 +129,7 @@ def read_keyring(document: bytes) -> Keyring:
         ValueError: saying what is wrong with it, and nothing of what is secret in it.
     """
     try:
-        entries = _Document.model_validate_json(document).keys
+        entries = _Document.model_validate_json(decode(document)).keys
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}") from None

@@ -23,7 +23,9 @@ from tidings.database.transactions import Database, Transaction
 from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.settings import Settings, group
+from tidings.terminal import Listing
 from tidings.text import one_line
+from tidings.text_file import decode
 from tidings_auth import usernames
 from tidings_auth.accounts import Account, Accounts, NoSuchAccount, UsernameTaken, locked
 from tidings_auth.administration import Administration, LastAdmin
@@ -34,7 +36,9 @@ from tidings_auth.tables import idempotency_keys, sessions
 from tidings_auth.tables import outbox as outbox_rows
 
 SOURCE = "tidings-auth"
-FILE_HELP = "file whose first line is the password, - for standard input; without it you are asked"
+FILE_HELP = "file with the password on one line in UTF-8, - for standard input; without it you are asked"
+MAX_OCTETS = 4096
+"""More than any password has."""
 
 Work = Callable[["Management", argparse.Namespace], Coroutine[Any, Any, str]]
 
@@ -180,7 +184,7 @@ def _allowed(username: str) -> str:
     try:
         return usernames.normalised(username)
     except ValueError as error:
-        raise CommandFailed(f"{username}: {error}") from None
+        raise CommandFailed(f"{one_line(username) or '(blank)'}: {error}") from None
 
 
 async def _listed(database: Database, account: Account) -> str:
@@ -195,23 +199,36 @@ async def _listed(database: Database, account: Account) -> str:
             for row in rows
         ]
 
-    return "\n".join(await database.read(read)) or f"{account.username} is signed in nowhere"
+    return Listing("\n".join(await database.read(read)) or f"{account.username} is signed in nowhere")
 
 
 def _password(file: str | None, username: str, min_length: int) -> str:
     try:
-        password = _asked() if file is None else _first_line(file)
+        password = _asked() if file is None else _in_file(file)
         check_policy(password, username, min_length)
     except UnicodeDecodeError:  # whose message has a part of it
-        raise CommandFailed("the password cannot be taken: it is not UTF-8") from None
-    except (OSError, ValueError) as error:
+        raise CommandFailed("the password cannot be taken: it is not in the encoding of this terminal") from None
+    except ValueError as error:
         raise CommandFailed(f"the password cannot be taken: {error}") from None
     return password
 
 
-def _first_line(file: str) -> str:
-    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    return text.split("\n", 1)[0].removesuffix("\r")
+def _in_file(file: str) -> str:
+    """Return the one line of a file, without the line's end, and otherwise exactly as it is there."""
+    name = "standard input" if file == "-" else one_line(file)
+    try:
+        with contextlib.nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as opened:
+            octets = opened.read(MAX_OCTETS + 1)
+        line = decode(octets).removesuffix("\n").removesuffix("\r")
+        if not line:
+            raise ValueError("it is empty")
+        if len(octets) > MAX_OCTETS or "\n" in line or "\r" in line:
+            raise ValueError("it has more than one line, or a very long one; put the password there alone")
+    except OSError as error:
+        raise ValueError(f"{name}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return line
 
 
 def _asked() -> str:

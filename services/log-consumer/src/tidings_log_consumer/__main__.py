@@ -1,13 +1,20 @@
 """Commands of the log consumer: `serve`, `migrate`."""
 
-import sys
+from tidings.terminal import run_command
 
-from tidings.standard_variables import drop_unused
 
-if __name__ == "__main__":
+def main() -> int:
+    """Run one command and return the exit code."""
+    # The imports take seconds; here they do not delay the handling of signals and closed streams.
+    from tidings.standard_variables import drop_unused
+
     drop_unused()  # before the imports below, which import OpenTelemetry
-    from tidings.commands import main
+    from tidings.commands import main as run
     from tidings_log_consumer.app import PACKAGE, create_app
     from tidings_log_consumer.settings import LogSettings
 
-    sys.exit(main(PACKAGE, LogSettings, create_app))
+    return run(PACKAGE, LogSettings, create_app)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -24,6 +24,8 @@ from tidings_log_consumer.settings import LogSettings
 SERVICE = "tidings-log-consumer"
 PACKAGE = "tidings_log_consumer"
 CONSUMER_DEADLINE = 3.0
+DRAIN_DEADLINE = 8.0
+"""Where a stop reads what is left: joining the group alone may take three seconds, and may have only begun."""
 STORE_SECONDS = 10.0
 """For one batch: it is larger than what a request does, and nobody waits for its answer."""
 
@@ -54,7 +56,8 @@ def create_app(settings: LogSettings) -> FastAPI:
             ceiling = Ceiling(settings.consumer.max_poison_share, settings.consumer.min_poison)
             consumer = Consumer(settings.kafka, list(REGISTRY), group, ingest.store, dead_letters, ceiling)
             parts.health.checks["kafka"] = Check(consumer.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", only_to_start=True)
-            parts.background("consumer", consumer.run, consumer.stop, CONSUMER_DEADLINE)
+            deadline = DRAIN_DEADLINE if settings.kafka.drain_at_stop else CONSUMER_DEADLINE
+            parts.background("consumer", consumer.run, consumer.stop, deadline)
             yield State(
                 consumer=consumer,
                 reading=Reading(database, telemetry.tracer),

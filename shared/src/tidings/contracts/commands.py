@@ -5,13 +5,16 @@ from pathlib import Path
 
 from tidings.contracts.compatibility import Breaks, Change
 from tidings.contracts.stored import changes, load, record
+from tidings.terminal import path_argument
 
 FOLDER = Path("shared/contracts")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give `parser` the commands and their arguments."""
-    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"where the contracts are stored, else {FOLDER}")
+    parser.add_argument(
+        "--folder", type=path_argument, default=FOLDER, help=f"where the contracts are stored, else {FOLDER}"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "check", help="compare the events of today with the stored contracts; exit code 1 if any breaks"

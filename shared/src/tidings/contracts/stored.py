@@ -14,6 +14,7 @@ from tidings.contracts.compatibility import Breaks, Change, compare
 from tidings.contracts.examples import Example, data_in, example_of, read
 from tidings.contracts.schemas import schema_of
 from tidings.events import CATALOGUE, EventData, Undecodable
+from tidings.text_file import decode
 
 SCHEMA = "schema.json"
 
@@ -119,7 +120,7 @@ def _example_changes(name: str, example: Example) -> Iterator[Change]:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(decode(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise ContractError(f"{path}: {error}") from error
 

@@ -121,8 +121,8 @@ class Consumer:
                 self._member, failures = consumer, 0
                 while not self._stopping.is_set():
                     await self._read_once(consumer)
-                while self._settings.drain_at_stop and await self._read_once(consumer):
-                    pass
+                while self._settings.drain_at_stop and await self._has_unread(consumer):
+                    await self._read_once(consumer)
                 self.drained = True
             except (KafkaError, OSError) as error:
                 self._trouble = await explain(self._settings, error)
@@ -151,6 +151,12 @@ class Consumer:
             metadata_max_age_ms=5_000,
             heartbeat_interval_ms=1_000,  # a member hears of a rebalance by its heartbeat
         )
+
+    @staticmethod
+    async def _has_unread(consumer: "AIOKafkaConsumer[Any, Any]") -> bool:
+        """Return whether any record was not read yet; an empty poll does not tell, since a broker may be slow."""
+        ends = await consumer.end_offsets(consumer.assignment())
+        return not ends or any([await consumer.position(tp) < end for tp, end in ends.items()])
 
     async def _read_once(self, consumer: "AIOKafkaConsumer[Any, Any]") -> bool:
         """Read, store and commit one batch; `False` when there was none or it could not be stored."""

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, Transaction
 from tidings.outbox.relay import park
+from tidings.terminal import Listing
 
 SHOWN = 50
 
@@ -24,7 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("retry", "publish a parked row again, and then the later ones of its key"),
         ("park", "set a row aside; the later ones of its key wait"),
     ):
-        commands.add_parser(name, help=help_text).add_argument("position", type=int)
+        commands.add_parser(name, help=help_text).add_argument("position", type=position)
+
+
+def position(text: str) -> int:
+    """Return a position; argparse reports the `ValueError` of a number that no database has a place for."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ValueError
+    return number
 
 
 async def run(arguments: argparse.Namespace, database: Database, table: Table) -> str:
@@ -38,7 +47,7 @@ async def run(arguments: argparse.Namespace, database: Database, table: Table) -
         return await _list(database, table, parked=arguments.parked)
     row = await _row(database, table, arguments.position)
     if arguments.outbox_command == "show":
-        return json.dumps(_whole(row), indent=2, ensure_ascii=False)
+        return Listing(json.dumps(_whole(row), indent=2, ensure_ascii=False))
     await _change(database, table, row.position, parks=arguments.outbox_command == "park")
     return f"row {row.position} is {'parked' if arguments.outbox_command == 'park' else 'published next'}"
 
@@ -52,7 +61,7 @@ async def _list(database: Database, table: Table, *, parked: bool) -> str:
         return [_line(row) for row in (await connection.execute(statement)).all()]
 
     lines = await database.read(read)
-    return "\n".join(lines) or "nothing waits"
+    return Listing("\n".join(lines) or "nothing waits")
 
 
 async def _row(database: Database, table: Table, position: int) -> Row[Any]:
