@@ -213,11 +213,13 @@ def real_system(folder: Path, servers: RealServers, environment: Mapping[str, st
         system.stop()
 
 
-async def migrate(package: str, url: str) -> None:
-    """Bring the database at `url` to the newest schema of `package`."""
+async def migrate(package: str, url: str) -> str:
+    """Bring the database at `url` to the newest schema of `package`, and return what that says."""
     engine = create_engine(DatabaseSettings(url=SecretStr(url)))
-    await upgrade(engine, package)
-    await engine.dispose()
+    try:
+        return await upgrade(engine, package)
+    finally:
+        await engine.dispose()
 
 
 def _real_processes(folder: Path, servers: RealServers, environment: Mapping[str, str]) -> dict[str, Process]:

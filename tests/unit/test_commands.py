@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from tidings.commands import Command, CommandFailed, main
+from tidings.database.migrations import location
 from tidings.settings import Settings
 from tidings_auth.app import create_app as create_auth
 from tidings_auth.settings import AuthSettings
 from tidings_messages.settings import MessagesSettings
 from tidings_messages.tables import outbox
+
+HEAD = ScriptDirectory(str(location("tidings_messages"))).get_current_head()
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +73,13 @@ def test_wrong_settings_are_told_on_standard_error_and_nothing_starts(capsys: py
     assert "Traceback" not in told.err
 
 
-def test_a_migration_makes_the_schema_and_can_be_run_again(database: Path) -> None:
+def test_a_migration_makes_the_schema_and_can_be_run_again(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("migrate") == 0
     assert run("migrate") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"the database is now at revision {HEAD}; it was empty",
+        f"nothing to do: the database is at revision {HEAD}",
+    ]
     with sqlite3.connect(database) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     connection.close()
@@ -95,6 +103,49 @@ def test_the_largest_outbox_position_is_looked_for(database: Path, capsys: pytes
     run("migrate")
     assert run("outbox", "show", str(2**63 - 1)) == 1
     assert capsys.readouterr().err == f"there is no row {2**63 - 1}: it is published, or never was\n"
+
+
+def set_revision(database: Path, revision: str) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    connection.close()
+
+
+def test_migrate_of_newer_database_succeeds_in_one_line(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("migrate") == 0
+    set_revision(database, "9999")
+    capsys.readouterr()
+    assert run("migrate") == 0
+    said = f"nothing to do: the database is at revision 9999, ahead of this release's {HEAD}\n"
+    assert capsys.readouterr() == (said, "")
+
+
+def test_migrate_of_foreign_database_fails_in_one_line(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("migrate") == 0
+    set_revision(database, "ae1027a6acf")
+    capsys.readouterr()
+    assert run("migrate") == 1
+    told = capsys.readouterr()
+    assert told.err.startswith(
+        "TIDINGS_DATABASE_URL: the database is at revision 'ae1027a6acf', which tidings_messages"
+    )
+    assert len(told.err.splitlines()) == 1
+
+
+def test_migrate_waits_no_longer_than_it_is_told(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(database, isolation_level=None) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        assert run("migrate", "--wait", "0") == 1
+        connection.execute("ROLLBACK")
+    connection.close()
+    assert "another migration of this database still runs after 0 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
+def test_migrate_refuses_wait_that_is_no_length(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("migrate", f"--wait={seconds}")
+    assert "argument --wait: invalid" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("argv", [(), ("other",)])

@@ -28,7 +28,9 @@ TOKENS = {"jwks_url": "http://unused/keys"}
 
 NEVER_IN_A_ROUTE = {
     "tidings.settings.SettingsError",  # at start-up
+    "tidings.database.migration_lock.MigrationLocked",  # a command's
     "tidings.database.migrations.SchemaBehind",  # a health check tells its reason
+    "tidings.database.migrations.WrongSchema",  # a health check's and a command's
     "tidings.commands.CommandFailed",  # a command's
     "tidings.contracts.ContractError",  # a command's
     "tidings.terminal.OutputLost",  # a command's

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from alembic.util import CommandError as AlembicError
 from fastapi import FastAPI
 from sqlalchemy import Table
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tidings.database.engine import create_engine
-from tidings.database.migrations import upgrade
+from tidings.database.migration_lock import LOCK_SECONDS, TABLE_SECONDS, MigrationLocked
+from tidings.database.migrations import WrongSchema, upgrade
 from tidings.database.settings import DatabaseSettings
-from tidings.database.transactions import Database, DatabaseUnavailable
+from tidings.database.transactions import LOCK_WAIT, Database, DatabaseUnavailable, error_code
 from tidings.http.settings import HttpSettings
 from tidings.known_secrets import mask
 from tidings.outbox import commands as outbox_commands
@@ -83,7 +85,7 @@ def main(
         commands: what it does besides.
     """
     offered: list[Command[Any]] = [
-        Command("migrate", "bring the database to the newest schema", kind, partial(_migrate, package)),
+        Command("migrate", "bring the database to the newest schema", kind, partial(_migrate, package), _wait),
         *([] if outbox is None else [_outbox(kind, outbox)]),
         *commands,
     ]
@@ -123,6 +125,29 @@ def with_database(settings: DatabaseSettings, work: Callable[[Database], Corouti
     return asyncio.run(run())
 
 
+async def migrate(package: str, settings: DatabaseSettings, wait: float = LOCK_SECONDS) -> str:
+    """Bring a service's database to the newest schema; for the arguments and the returned line see `upgrade`.
+
+    Raises:
+        CommandFailed: it is not, and the message says why and what to do.
+    """
+    engine = create_engine(settings)
+    try:
+        return await upgrade(engine, package, wait=wait)
+    except MigrationLocked as error:
+        raise CommandFailed(str(error)) from None
+    except WrongSchema as error:
+        raise CommandFailed(f"TIDINGS_DATABASE_URL: {error}") from None
+    except (AlembicError, SQLAlchemyError) as error:
+        reason = getattr(error, "orig", None) or error
+        remedy = ""
+        if isinstance(error, DBAPIError) and error_code(error) == LOCK_WAIT:
+            remedy = f"; a transaction has used the table for {TABLE_SECONDS} s: end it and run this again"
+        raise CommandFailed(f"TIDINGS_DATABASE_URL: the database cannot be migrated: {reason}{remedy}") from None
+    finally:
+        await engine.dispose()
+
+
 def _settings(kind: type[S]) -> S:
     settings = load(kind)
     configure_logging(settings.log_level)
@@ -153,17 +178,18 @@ def _outbox(kind: type[Service], table: Table) -> Command[Service]:
     return Command("outbox", help_text, kind, run, outbox_commands.add_arguments)
 
 
-def _migrate(package: str, _: argparse.Namespace, settings: ServiceSettings) -> str:
-    async def run() -> None:
-        engine = create_engine(settings.database)
-        try:
-            await upgrade(engine, package)
-        finally:
-            await engine.dispose()
+def _migrate(package: str, arguments: argparse.Namespace, settings: ServiceSettings) -> str:
+    return asyncio.run(migrate(package, settings.database, arguments.wait))
 
-    try:
-        asyncio.run(run())
-    except SQLAlchemyError as error:
-        reason = getattr(error, "orig", None) or error
-        raise CommandFailed(f"TIDINGS_DATABASE_URL: the database cannot be migrated: {reason}") from None
-    return "the database has the newest schema"
+
+def _wait(parser: argparse.ArgumentParser) -> None:
+    help_text = f"seconds to wait for another migration of this database ({LOCK_SECONDS:g})"
+    parser.add_argument("--wait", type=_seconds, default=LOCK_SECONDS, metavar="SECONDS", help=help_text)
+
+
+def _seconds(text: str) -> float:
+    """Return a length of time; argparse reports the `ValueError` of one that is negative or endless."""
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError
+    return seconds

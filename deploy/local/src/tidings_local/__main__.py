@@ -24,6 +24,7 @@ def main() -> int:
 
     drop_unused()  # before the imports below, which import OpenTelemetry
     # Each command imports what it needs by itself: the services take seconds, which the others need not wait for.
+    from tidings.commands import CommandFailed
     from tidings.known_secrets import mask
     from tidings.settings import SettingsError
     from tidings_local.demo import DemoFailed, demo
@@ -39,7 +40,7 @@ def main() -> int:
             demo(read_settings())
         else:
             install_missing()
-    except (SettingsError, ServerMissing, ServerFailed, DemoFailed) as error:
+    except (CommandFailed, SettingsError, ServerMissing, ServerFailed, DemoFailed) as error:
         complain(mask(str(error)))
         return 2 if isinstance(error, SettingsError) else 1
     return 0

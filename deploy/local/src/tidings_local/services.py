@@ -8,9 +8,7 @@ from fastapi import FastAPI
 import tidings_auth.app
 import tidings_log_consumer.app
 import tidings_messages.app
-from tidings.commands import ServiceSettings
-from tidings.database.engine import create_engine
-from tidings.database.migrations import upgrade
+from tidings.commands import ServiceSettings, migrate
 from tidings.settings import load
 from tidings_auth.settings import AuthSettings
 from tidings_local.backends import Backends
@@ -30,13 +28,13 @@ class Services:
     databases: tuple[tuple[str, ServiceSettings], ...]
 
     async def migrate(self) -> None:
-        """Bring every service's database to its newest schema."""
+        """Bring every service's database to its newest schema.
+
+        Raises:
+            CommandFailed: one cannot be brought there; the message says why.
+        """
         for package, settings in self.databases:
-            engine = create_engine(settings.database)
-            try:
-                await upgrade(engine, package)
-            finally:
-                await engine.dispose()
+            await migrate(package, settings.database)
 
 
 def build_services(backends: Backends, secrets: Path, url: str) -> Services:

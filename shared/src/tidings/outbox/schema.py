@@ -5,6 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import mysql
 
 from tidings.database.columns import MARIADB, Id, Moment, ascii_text
+from tidings.database.statements import insert_new
 
 
 def create_outbox() -> None:
@@ -39,7 +40,8 @@ def add_parking_and_lease() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_outbox_lease")),
         **MARIADB,
     )
-    op.bulk_insert(lease, [{"name": "relay", "holder": "", "expires_ms": 0}])
+    # On MariaDB this runs again when the migration was killed in its middle.
+    op.execute(insert_new(lease, op.get_bind().dialect.name).values(name="relay", holder="", expires_ms=0))
 
 
 def drop_parking_and_lease() -> None:
