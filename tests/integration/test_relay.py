@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
@@ -17,14 +19,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, Tracer
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from support.topic import records_of
 from tidings.database.columns import new_metadata
 from tidings.database.engine import create_engine
 from tidings.database.settings import DatabaseSettings
-from tidings.database.transactions import Database, Transaction
+from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import MessageCreated, uuid7
 from tidings.kafka.publisher import Publisher
 from tidings.kafka.settings import KafkaSettings
@@ -35,7 +37,10 @@ from tidings.outbox.table import outbox_table
 from tidings.telemetry.propagation import context_from
 from tidings_local.backends import Backends
 
+T = TypeVar("T")
+
 AUTHOR = uuid7()
+ENDLESS = 10**6
 SILENT = NoOpTracerProvider().get_tracer("test")
 
 
@@ -49,14 +54,15 @@ class Bench:
     kafka: KafkaSettings
 
     async def record(self, *messages: UUID) -> None:
-        """Commit one event for each message."""
+        """Commit one event for each message, with one deadline for each hundred."""
 
-        async def write(transaction: Transaction) -> None:
-            for message in messages:
+        async def write(transaction: Transaction, some: Sequence[UUID]) -> None:
+            for message in some:
                 data = MessageCreated(message_id=message, author_id=AUTHOR, author="mina", length=1)
                 await self.outbox.record(transaction, data)
 
-        await self.database.run_in_transaction(write)
+        for start in range(0, len(messages), 100):
+            await self.database.run_in_transaction(partial(write, some=messages[start : start + 100]))
 
     async def waiting(self) -> int:
         """Return how many rows are not yet published."""
@@ -70,9 +76,9 @@ class Bench:
         """Wait until nothing waits."""
         await self.until(0)
 
-    async def until(self, count: int) -> None:
+    async def until(self, count: int, seconds: float = 10) -> None:
         """Wait until only so many rows wait."""
-        for _ in range(200):
+        for _ in range(int(seconds * 20)):
             if await self.waiting() == count:
                 return
             await asyncio.sleep(0.05)
@@ -121,6 +127,81 @@ async def test_what_was_recorded_before_the_relay_ran_is_published_once(bench: B
     found = await published(bench.kafka, keys(messages))
     assert len(found) == 1203
     assert set(found) == keys(messages)
+
+
+class FailingDeletes(Database):
+    """A database that does not answer the first deletes of published rows."""
+
+    def __init__(self, database: Database, failures: int) -> None:
+        super().__init__(database.engine, 1.5)
+        self.failures = failures
+
+    async def run_in_transaction(self, work: Callable[[Transaction], Awaitable[T]], deadline: float | None = None) -> T:
+        if deadline and self.failures:  # nothing else has a deadline of its own
+            self.failures -= 1
+            raise DatabaseUnavailable("the database did not answer in time")
+        return await super().run_in_transaction(work, deadline)
+
+
+@pytest.mark.parametrize("failures", [1, 11])
+async def test_rows_whose_delete_failed_are_not_published_again(bench: Bench, failures: int) -> None:
+    """Eleven failures are more than halvings: the relay backs off in between, and other rows come meanwhile."""
+    messages = [uuid7() for _ in range(600)]
+    await bench.record(*messages)
+    database = FailingDeletes(bench.database, failures)
+    relay = relay_of(database, bench.outbox, bench.kafka)
+    running = asyncio.create_task(relay.run())
+    messages.append(uuid7())
+    await bench.record(messages[-1])
+    await bench.until(0, seconds=60)
+    await relay.stop(running, 2)
+    assert database.failures == 0
+    found = await published(bench.kafka, keys(messages))
+    assert len(found) == len(messages)
+    assert set(found) == keys(messages)
+
+
+@pytest.mark.parametrize("backends", [pytest.param("real", marks=pytest.mark.real)], indirect=True)
+@pytest.mark.parametrize("seconds", [0.005, 0.015])
+async def test_slow_deletes_never_make_rows_be_published_again(bench: Bench, seconds: float) -> None:
+    """A batch takes 2.5 s, or 7.5 s, which is more than one transaction may take."""
+    trigger = f"CREATE TRIGGER slow BEFORE DELETE ON outbox FOR EACH ROW SET @slow = SLEEP({seconds})"
+    async with bench.database.engine.begin() as connection:
+        await connection.execute(text(trigger))
+    messages = [uuid7() for _ in range(700)]
+    await bench.record(*messages)
+    running = asyncio.create_task(bench.relay.run())
+    await bench.until(0, seconds=120)
+    await bench.relay.stop(running, 2)
+    found = await published(bench.kafka, keys(messages))
+    assert len(found) == len(messages)
+    assert set(found) == keys(messages)
+
+
+async def test_relay_that_lost_its_lease_deletes_nothing(bench: Bench) -> None:
+    database = FailingDeletes(bench.database, ENDLESS)
+    relay = relay_of(database, bench.outbox, bench.kafka)
+    await bench.record(uuid7())
+    lease = bench.outbox.table.metadata.tables["outbox_lease"]
+
+    async def steal(transaction: Transaction) -> None:
+        await transaction.execute(lease.update().values(holder="another", expires_ms=2**53))
+
+    running = asyncio.create_task(relay.run())
+    await until(lambda: database.failures < ENDLESS)
+    await bench.database.run_in_transaction(steal)
+    await until(lambda: not relay._settlement)
+    await relay.stop(running, 1)
+    assert await bench.waiting() == 1  # it is published and deleted by whoever has the lease
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; fail after half a minute."""
+    for _ in range(600):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not happen")
 
 
 async def test_events_of_one_key_keep_their_order(bench: Bench, backends: Backends) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Insert, Table
+from sqlalchemy import Delete, Insert, Table
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.compiler import compiles
 
@@ -33,3 +33,20 @@ def insert_at_once(table: Table) -> Insert:
     SQLite has one writer at a time, so there the other one is finished.
     """
     return _InsertAtOnce(table)
+
+
+class _DeleteWithin(Delete):
+    inherit_cache = False  # the compiled text has the seconds
+    seconds: float
+
+
+@compiles(_DeleteWithin, "mysql")
+def _with_time_limit(statement: _DeleteWithin, compiler: Any, **options: Any) -> str:
+    return f"SET STATEMENT max_statement_time={statement.seconds} FOR {compiler.visit_delete(statement, **options)}"
+
+
+def delete_within(table: Table, seconds: float) -> Delete:
+    """Return a DELETE that MariaDB ends after so many seconds, whatever its session's limit is."""
+    statement = _DeleteWithin(table)
+    statement.seconds = seconds
+    return statement

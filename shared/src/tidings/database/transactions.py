@@ -61,16 +61,17 @@ class Database:
         self.dialect = engine.dialect.name
         self._deadline = deadline
 
-    async def run_in_transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def run_in_transaction(self, work: Callable[[Transaction], Awaitable[T]], deadline: float | None = None) -> T:
         """Run `work` in a transaction and commit it; on a deadlock or lock wait run it all again.
 
         Args:
             work: called with the open transaction, perhaps several times.
+            deadline: seconds that all of it may take, when it is not work for a request.
 
         Raises:
             DatabaseUnavailable: no connection, no answer in time, or a commit whose outcome is unknown.
         """
-        return await self._in_time(lambda: self._retrying(work))
+        return await self._in_time(lambda: self._retrying(work), deadline)
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work`, which only reads.
@@ -85,9 +86,9 @@ class Database:
 
         return await self._in_time(run)
 
-    async def _in_time(self, run: Callable[[], Awaitable[T]]) -> T:
+    async def _in_time(self, run: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(deadline or self._deadline):
                 return await run()
         except (TimeoutError, PoolTimeout, ConnectionError) as error:
             raise DatabaseUnavailable("the database did not answer in time") from error

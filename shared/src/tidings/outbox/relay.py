@@ -1,7 +1,8 @@
 """The relay: publishes the outbox in order and deletes what the broker acknowledged.
 
-The rows that are there are the rows not yet published. The relay never remembers a position, because a transaction that
-commits late may bring a lower one; and it holds no row lock while it waits for Kafka.
+Nothing is read before all that was acknowledged is deleted, so no row is published again while this relay has the
+lease. The rows that are there are the rows not yet published. The relay never remembers a position, because a
+transaction that commits late may bring a lower one; and it holds no row lock while it waits for Kafka.
 """
 
 import asyncio
@@ -9,12 +10,12 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry.metrics import Meter
-from sqlalchemy import Row, Table, delete, select, update
+from sqlalchemy import Row, Table, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
@@ -24,6 +25,7 @@ from tidings.kafka.ordered import Outcome, is_held_back, is_refusal
 from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher
 from tidings.outbox.backlog import BacklogGauges
 from tidings.outbox.lease import Lease
+from tidings.outbox.settling import Settlement
 from tidings.telemetry import names
 from tidings.telemetry.propagation import context_from
 
@@ -50,6 +52,7 @@ class Relay:
         self._table = table
         self._publisher = publisher
         self._lease = Lease(database, table.metadata)
+        self._settlement = Settlement(database, table, BATCH)
         self._published = meter.create_counter(names.METRIC_OUTBOX_PUBLISHED, unit="{event}")
         self._gauges = BacklogGauges(database, table, meter)
         self._work = asyncio.Event()
@@ -75,7 +78,7 @@ class Relay:
                 await self._gauges.look()
                 await self._publisher.connect()
                 self.last_error = None
-                while await self._lease.hold() and await self._publish_oldest():
+                while await self._settle() and await self._publish_oldest():
                     await self._gauges.look()
                 failures = 0
             except (BrokerUnavailable, DatabaseUnavailable) as error:
@@ -104,6 +107,15 @@ class Relay:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(signal.wait(), seconds)
 
+    async def _settle(self) -> bool:
+        """Delete what the broker has acknowledged; `False` when another relay has the lease."""
+        while await self._lease.hold():
+            if not self._settlement:
+                return True
+            await self._settlement.delete_some()
+        self._settlement.forget()
+        return False
+
     async def _publish_oldest(self) -> bool:
         """Publish the oldest rows, each key's in order; `True` when there may be more."""
         rows = await self._database.read(self._oldest)
@@ -112,29 +124,29 @@ class Relay:
         if not await self._lease.hold():  # reading may have taken long
             return False
         outcomes = await self._publisher.publish([_outgoing(row) for row in rows], self._lease.remaining())
-        await self._settle(rows, outcomes)
+        acknowledged = [row.position for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
+        self._settlement.add(acknowledged)
+        self._published.add(len(acknowledged))
+        await self._park(
+            {row.position: outcome for row, outcome in zip(rows, outcomes, strict=True) if is_refusal(outcome)}
+        )
+        await self._settle()
+        for outcome in outcomes:
+            if outcome and not is_refusal(outcome) and not is_held_back(outcome):
+                raise BrokerUnavailable(f"an event was not acknowledged: {outcome!r}")
         return len(rows) == BATCH or any(map(is_held_back, outcomes))
 
-    async def _settle(self, rows: Sequence[Row[Any]], outcomes: Sequence[Outcome]) -> None:
-        """Forget what the broker acknowledged, park what it refused, and keep the rest."""
-        acknowledged = [row.position for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
-        refused = {row.position: outcome for row, outcome in zip(rows, outcomes, strict=True) if is_refusal(outcome)}
+    async def _park(self, refused: Mapping[int, Outcome]) -> None:
+        """Set aside the rows that the broker refused."""
 
-        async def settle(transaction: Transaction) -> None:
-            if acknowledged:
-                await transaction.execute(delete(self._table).where(self._table.c.position.in_(acknowledged)))
+        async def write(transaction: Transaction) -> None:
             for position, reason in refused.items():
                 await park(transaction, self._table, position, repr(reason))
 
-        await self._database.run_in_transaction(settle)
-        self._published.add(len(acknowledged))
+        if refused:
+            await self._database.run_in_transaction(write)
         for position, reason in refused.items():
             logger.error("outbox row %d is parked, Kafka refuses it: %r", position, reason)
-        failures = [
-            outcome for outcome in outcomes if outcome and not is_refusal(outcome) and not is_held_back(outcome)
-        ]
-        if failures:
-            raise BrokerUnavailable(f"an event was not acknowledged: {failures[0]!r}")
 
     async def _oldest(self, connection: AsyncConnection) -> Sequence[Row[Any]]:
         """Read the oldest rows that wait; a parked row holds back the later ones of its key."""
