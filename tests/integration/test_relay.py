@@ -5,11 +5,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 from opentelemetry.context import attach, detach
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
@@ -23,16 +27,19 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from support.topic import records_of
+from tidings.commands import with_database
 from tidings.database.columns import new_metadata
 from tidings.database.engine import create_engine
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import MessageCreated, uuid7
-from tidings.kafka.publisher import Publisher
+from tidings.kafka.ordered import HeldBack, Outcome
+from tidings.kafka.publisher import Outgoing, Publisher
 from tidings.kafka.settings import KafkaSettings
 from tidings.outbox import commands
+from tidings.outbox.parking import Retries, park, reason_of
 from tidings.outbox.record import Outbox
-from tidings.outbox.relay import Relay
+from tidings.outbox.relay import Relay, RowsParked
 from tidings.outbox.table import outbox_table
 from tidings.telemetry.propagation import context_from
 from tidings_local.backends import Backends
@@ -320,7 +327,7 @@ async def test_a_refused_row_is_parked_and_holds_back_its_own_key_only(bench: Be
     position = await until_parked(bench)
     await bench.until(2)
     assert await published(bench.kafka, keys([large, small])) == [str(small).encode()] * 2
-    assert "MessageSizeTooLargeError" in await command(bench, "list", "--parked")
+    assert "RecordTooLarge" in await command(bench, "list", "--parked")
     assert bench.relay.last_error is None  # the relay is well, and so is the service
 
     async def mend(transaction: Transaction) -> None:
@@ -328,10 +335,211 @@ async def test_a_refused_row_is_parked_and_holds_back_its_own_key_only(bench: Be
         await transaction.execute(table.update().where(table.c.position == int(position)).values(value=b"{}"))
 
     await bench.database.run_in_transaction(mend)
-    assert await command(bench, "retry", position) == f"row {position} is published next"
+    assert await command(bench, "retry", position) == "1 row is published next"
     await bench.until_empty()
     await bench.relay.stop(running, 2)
     assert sorted(await published(bench.kafka, keys([large]))) == [str(large).encode()] * 2
+
+
+class LimitedPublisher(Publisher):
+    """A publisher whose broker takes no value longer than a limit, which may change."""
+
+    limit = 2**20
+
+    async def publish(self, batch: Sequence[Outgoing], deadline: float = 15) -> list[Outcome]:
+        if all(len(one.record.value or b"") <= self.limit for one in batch):
+            return await super().publish(batch, deadline)
+        outcomes: list[Outcome] = []
+        refused: set[bytes | None] = set()
+        for one in batch:
+            if one.record.key in refused:
+                outcomes.append(HeldBack())
+            elif len(one.record.value or b"") > self.limit:
+                refused.add(one.record.key)
+                outcomes.append(MessageSizeTooLargeError())
+            else:
+                outcomes += await super().publish([one], deadline)
+        return outcomes
+
+
+def limited(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> tuple[Relay, LimitedPublisher]:
+    """Return a relay that looks for parked rows all the time, and its publisher."""
+    monkeypatch.setattr("tidings.outbox.backlog.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("tidings.outbox.parking.FIRST_SECONDS", 0.05)
+    monkeypatch.setattr("tidings.outbox.parking.LONGEST_SECONDS", 0.2)
+    publisher = LimitedPublisher(bench.kafka, SILENT, "test-relay")
+    relay = Relay(bench.database, bench.outbox.table, publisher, NoOpMeterProvider().get_meter("test"))
+    bench.outbox.wakes(relay.wake)
+    return relay, publisher
+
+
+async def test_rows_over_lowered_broker_limit_are_published_later(
+    bench: Bench, backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay, publisher = limited(bench, monkeypatch)
+    publisher.limit = 10
+    messages = [uuid7() for _ in range(40)]
+    await bench.record(*messages, *messages, *messages)
+    running = asyncio.create_task(relay.run())
+    await until(lambda: relay._gauges.backlog.parked >= 38)  # one or two are being tried at the moment
+    with pytest.raises(RowsParked, match=r"\d+ rows are parked, later rows of their keys wait"):
+        await relay.check_parked()
+    await relay.check()  # the relay is well all the same
+    assert "over the broker's limit, tried again by itself" in await command(bench, "list", "--parked")
+    publisher.limit = 2**20
+    await bench.until(0, seconds=60)
+    await until(lambda: relay._gauges.backlog.parked == 0)
+    await relay.check_parked()
+    await relay.stop(running, 2)
+    wanted = keys(messages)
+    found = await records_of(backends.kafka, "tidings.messages.v1", lambda record: record.key in wanted, count=120)
+    for message in messages:
+        ids = [dict(one.headers)["ce_id"] for one in found if one.key == str(message).encode()]
+        assert len(ids) == 3
+        assert ids == sorted(ids)
+
+
+async def test_rows_that_stay_too_large_do_not_hold_up_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    relay, publisher = limited(bench, monkeypatch)
+    publisher.limit = 10
+    large, small = uuid7(), [uuid7() for _ in range(10)]
+    await bench.record(large, *small)
+    table = bench.outbox.table
+    enlarge = table.update().where(table.c.key == str(large)).values(value=b" " * 9_000)
+    await bench.database.run_in_transaction(lambda transaction: transaction.execute(enlarge))
+    running = asyncio.create_task(relay.run())
+    await until(lambda: relay._gauges.backlog.parked >= 10)
+    publisher.limit = 8_000
+    await bench.until(1, seconds=60)
+    await relay.stop(running, 2)
+    assert set(await published(bench.kafka, keys([large, *small]))) == keys(small)
+
+
+async def test_refused_retries_become_rare_and_stay_single(bench: Bench) -> None:
+    await bench.record(*[uuid7() for _ in range(5)])
+    table = bench.outbox.table
+    refusal = reason_of(MessageSizeTooLargeError())
+    parked = table.update().values(parked_at=datetime.now(UTC), parked_reason=refusal)
+    await bench.database.run_in_transaction(lambda transaction: transaction.execute(parked))
+    retries = Retries(bench.database, table, 500)
+    tried: list[int] = []
+    pauses = []
+    for _ in range(8):
+        await retries.unpark_some()
+        (position,) = retries._tried
+        tried.append(position)
+        await bench.database.run_in_transaction(partial(park, table=table, position=position, reason=refusal))
+        retries.note([], [position])
+        pauses.append(retries._pause)
+        assert not retries.due
+    assert pauses == [4, 8, 16, 30, 30, 30, 30, 30]
+    assert len(set(tried)) == 5  # each has its turn
+
+
+@pytest.mark.parametrize("backends", [pytest.param("real", marks=pytest.mark.real)], indirect=True)
+async def test_rows_are_published_when_kafka_raises_its_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.outbox.backlog.LOOK_SECONDS", 0.1)
+    messages = [uuid7() for _ in range(20)]
+    admin = AIOKafkaAdminClient(bootstrap_servers=bench.kafka.bootstrap_servers)
+    await admin.start()
+
+    async def limit(size: int) -> None:
+        configs = {"max.message.bytes": str(size)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "tidings.messages.v1", configs)])
+
+    await bench.record(uuid7())
+    running = asyncio.create_task(bench.relay.run())
+    await bench.until(0)
+    try:
+        await limit(100)
+        await bench.record(*messages)
+        await until(lambda: bench.relay._gauges.backlog.parked > 10)
+    finally:
+        await limit(2**20)
+        await admin.close()
+    await bench.until(0, seconds=60)
+    await bench.relay.stop(running, 2)
+    assert sorted(await published(bench.kafka, keys(messages))) == sorted(keys(messages))
+
+
+async def test_parked_row_holds_back_only_later_rows_of_its_key(bench: Bench) -> None:
+    message = uuid7()
+    await bench.record(message, message, message)
+    first, second, _ = (line.split()[0] for line in (await command(bench, "list")).splitlines())
+    await command(bench, "park", second)
+    running = asyncio.create_task(bench.relay.run())
+    await bench.until(2)
+    await bench.relay.stop(running, 2)
+    with pytest.raises(LookupError):
+        await command(bench, "show", first)
+
+
+async def test_retry_takes_several_positions_and_filters(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    await bench.record(*[uuid7() for _ in range(6)])
+    positions = [line.split()[0] for line in (await command(bench, "list")).splitlines()]
+    reasons = ["Over_limit", "Over_limit", "Over1limit", "other", "other"]
+    for position, reason in zip(positions, reasons, strict=False):
+        work = partial(park, table=bench.outbox.table, position=int(position), reason=reason)
+        await bench.database.run_in_transaction(work)
+
+    async def retry(*words: str) -> str:
+        return (await command(bench, "retry", *words)).partition(" are ")[0]
+
+    assert await retry("--all", "--dry-run") == "5 rows"
+    assert await retry("--all", "--reason", "over_LIMIT", "--dry-run") == "2 rows"
+    assert await retry("--all", "--topic", "tidings.auth.v1") == "no parked row is like this; nothing is changed"
+    with pytest.raises(LookupError, match=r"there is no row 8888, 9999: it is published, or never was"):
+        await retry(positions[0], "9999", "8888")
+    assert await retry("--all", "--dry-run") == "5 rows"
+    assert await retry(positions[0], positions[1], positions[3]) == "3 rows"
+    one = await retry("--all", "--reason", "OTHER", "--topic", "tidings.messages.v1", "--dry-run")
+    assert one == "1 row is parked and would be published next; nothing is changed"
+    assert await retry("--all") == "2 rows"
+    assert await command(bench, "list", "--parked") == "nothing waits"
+    assert capsys.readouterr().err.splitlines() == ["3 of 3 rows", "2 of 2 rows"]
+
+
+@pytest.mark.parametrize("words", [[], ["--all", "3"], ["--reason", "x"]])
+def test_retry_needs_either_positions_or_all(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    commands.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["retry", *words])
+    assert "--all" in capsys.readouterr().err
+
+
+async def test_retry_of_many_rows_shows_its_progress(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await bench.record(*[uuid7() for _ in range(1100)])
+    table = bench.outbox.table
+    parked = table.update().values(parked_at=datetime.now(UTC), parked_reason="some")
+
+    async def park_all(transaction: Transaction) -> None:
+        await transaction.execute(parked)
+
+    await bench.database.run_in_transaction(park_all, deadline=30)
+    assert await command(bench, "retry", "--all") == "1100 rows are published next"
+    assert capsys.readouterr().err.splitlines() == [f"{count} of 1100 rows" for count in (500, 1000, 1100)]
+    await bench.database.run_in_transaction(park_all, deadline=30)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # as on a terminal
+    assert await command(bench, "retry", "--all") == "1100 rows are published next"
+    bar = capsys.readouterr().err
+    assert "100%" in bar
+    assert "of 1100 rows" not in bar
+
+
+@pytest.mark.parametrize("backends", [pytest.param("real", marks=pytest.mark.real)], indirect=True)
+async def test_command_may_take_longer_than_a_request(backends: Backends) -> None:
+    settings = DatabaseSettings(url=SecretStr(backends.database("operator")), deadline_seconds=0.2)
+
+    async def work(database: Database) -> str:
+        async def write(transaction: Transaction) -> str:
+            return str((await transaction.execute(text("SELECT SLEEP(0.5)"))).scalar_one())
+
+        return await database.run_in_transaction(write)
+
+    assert await asyncio.to_thread(with_database, settings, work) == "0"
 
 
 async def test_what_waits_and_what_is_parked_shows_in_metrics(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,8 @@ NEVER_IN_A_ROUTE = {
     "tidings.kafka.consumer.RetryLater",  # between consumer and handler
     "tidings.kafka.consumer.LetGo",  # inside the consumer
     "tidings.kafka.ordered.HeldBack",  # inside the publisher
+    "tidings.kafka.ordered.RecordTooLarge",  # inside the publisher
+    "tidings.outbox.relay.RowsParked",  # a health check tells its reason
     "tidings.kafka.dead_letters.TooMuchPoison",  # ends the consumer
     "tidings.kafka.topics.TopicsUnavailable",  # a command's
     "tidings.redis.revocations.RevocationsStale",  # a health check tells its reason

@@ -28,6 +28,8 @@ from tidings.telemetry.logs import configure_logging, log_uncaught_errors
 from tidings.terminal import complain, drop_what_nobody_reads, say
 
 DRAIN_SECONDS = 5
+OPERATOR_SECONDS = 60.0
+"""Time for one unit of work of a command: an operator can wait longer than a request's client."""
 
 
 class ServiceSettings(Settings):
@@ -116,9 +118,9 @@ def with_database(settings: DatabaseSettings, work: Callable[[Database], Corouti
     """Open the database for a command, and return what `work` does with it."""
 
     async def run() -> str:
-        engine = create_engine(settings)
+        engine = create_engine(settings, statement_seconds=OPERATOR_SECONDS)
         try:
-            return await work(Database(engine, settings.deadline_seconds))
+            return await work(Database(engine, OPERATOR_SECONDS))
         finally:
             await engine.dispose()
 

@@ -81,6 +81,7 @@ class Parts:
         relay = Relay(database, outbox.table, publisher, self.telemetry.meter)
         outbox.wakes(relay.wake)
         self.health.checks["kafka"] = Check(relay.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", only_to_start=True)
+        self.health.checks["outbox"] = Check(relay.check_parked, None, only_shown=True)
         self.background("relay", relay.run, relay.stop, RELAY_DEADLINE)
 
     def idempotency(self, database: Database, table: Table, settings: ActivitySettings) -> Idempotency:

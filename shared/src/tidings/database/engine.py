@@ -17,15 +17,23 @@ BUSY_SECONDS = 1.5
 """How long SQLite waits for another writer: in a thread, where nothing can tell it to stop."""
 
 
-def create_engine(settings: DatabaseSettings, telemetry: Telemetry | None = None) -> AsyncEngine:
+def create_engine(
+    settings: DatabaseSettings, telemetry: Telemetry | None = None, statement_seconds: float | None = None
+) -> AsyncEngine:
     """Return an engine for `settings.url`; it connects on first use.
 
     With `telemetry` every statement makes a span of that service. The tracer is attached to this engine alone, because
     OpenTelemetry's instrumentor is one for the whole process and refuses this SQLAlchemy.
+
+    Args:
+        settings: of the database.
+        telemetry: of the service, if statements make spans.
+        statement_seconds: how long one statement may take, when that is not the settings' deadline.
     """
+    limit = statement_seconds or settings.deadline_seconds
     url = make_url(settings.url.get_secret_value())
     if url.get_backend_name() == "sqlite":
-        busy = min(settings.deadline_seconds, BUSY_SECONDS)
+        busy = statement_seconds or min(settings.deadline_seconds, BUSY_SECONDS)
         engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": busy})
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -45,7 +53,7 @@ def create_engine(settings: DatabaseSettings, telemetry: Telemetry | None = None
             connect_args={
                 "connect_timeout": settings.deadline_seconds,
                 # The server ends a statement that nobody waits for any more.
-                "init_command": f"SET SESSION max_statement_time={settings.deadline_seconds}, time_zone='+00:00'",
+                "init_command": f"SET SESSION max_statement_time={limit}, time_zone='+00:00'",
             },
         )
     if telemetry:

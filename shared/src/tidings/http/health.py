@@ -32,10 +32,12 @@ class Check:
 
     run: Callable[[], Awaitable[object]]
     """Raises when the dependency is not usable."""
-    setting: str
+    setting: str | None
     """The environment variable to look at when it is not, unless the reason names another."""
     only_to_start: bool = False
     """The service goes on without it once it was there: its later absence is shown, but takes no traffic away."""
+    only_shown: bool = False
+    """It is shown for somebody to look at, and never takes traffic away."""
     as_of: Callable[[], datetime | None] | None = None
     """Gives the time of the last word from it, of a dependency whose news the service lives by."""
     seen: bool = False
@@ -98,7 +100,7 @@ async def readiness(health: Health) -> Readiness:
     return Readiness(
         ready=not health.died
         and all(
-            result.ok or (check.only_to_start and check.seen)
+            result.ok or check.only_shown or (check.only_to_start and check.seen)
             for check, result in zip(checks.values(), results, strict=True)
         ),
         dependencies=dict(zip(checks, results, strict=True)),

@@ -39,6 +39,10 @@ class RawRecord:
     headers: tuple[tuple[str, bytes | None], ...]
 
 
+class RecordTooLarge(MessageSizeTooLargeError):  # type: ignore[misc]  # aiokafka has no types
+    """The record has more than `MAX_RECORD_BYTES`, and is not sent to any broker."""
+
+
 class HeldBack(Exception):
     """The record was not taken because of another one, before it or beside it; it may be sent again at once."""
 
@@ -50,6 +54,11 @@ Outcome = Exception | None
 def is_refusal(outcome: Outcome) -> bool:
     """Tell whether the broker will never take this record, however often it is asked."""
     return isinstance(outcome, REFUSED)
+
+
+def is_broker_limit(outcome: Outcome) -> bool:
+    """Return whether the broker refuses this record for its size, which another setting of the broker would allow."""
+    return isinstance(outcome, MessageSizeTooLargeError) and not isinstance(outcome, RecordTooLarge)
 
 
 def is_held_back(outcome: Outcome) -> bool:
@@ -102,7 +111,7 @@ async def _queues(
         if record.key in blocked:
             continue
         if _size(record) > MAX_RECORD_BYTES:
-            outcomes[place] = MessageSizeTooLargeError(f"the record has more than {MAX_RECORD_BYTES} bytes")
+            outcomes[place] = RecordTooLarge(f"the record has more than {MAX_RECORD_BYTES} bytes")
             blocked.add(record.key)
             continue
         everywhere = partitions[record.topic]

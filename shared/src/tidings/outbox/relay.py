@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry.metrics import Meter
-from sqlalchemy import Row, Table, select, update
+from sqlalchemy import Row, Table, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
@@ -25,6 +25,7 @@ from tidings.kafka.ordered import Outcome, is_held_back, is_refusal
 from tidings.kafka.publisher import BrokerUnavailable, Outgoing, Publisher
 from tidings.outbox.backlog import BacklogGauges
 from tidings.outbox.lease import Lease
+from tidings.outbox.parking import Retries, park, reason_of
 from tidings.outbox.settling import Settlement
 from tidings.telemetry import names
 from tidings.telemetry.propagation import context_from
@@ -35,6 +36,10 @@ BATCH = 500
 POLL_SECONDS = 1.0
 """The safety net: a commit wakes the relay at once, unless another process made it."""
 BACKOFF_MAX = 5.0
+
+
+class RowsParked(Exception):
+    """Rows of the outbox are set aside, because Kafka refused them or an operator parked them."""
 
 
 class Relay:
@@ -53,6 +58,7 @@ class Relay:
         self._publisher = publisher
         self._lease = Lease(database, table.metadata)
         self._settlement = Settlement(database, table, BATCH)
+        self._retries = Retries(database, table, BATCH)
         self._published = meter.create_counter(names.METRIC_OUTBOX_PUBLISHED, unit="{event}")
         self._gauges = BacklogGauges(database, table, meter)
         self._work = asyncio.Event()
@@ -69,6 +75,11 @@ class Relay:
         if self.last_error:
             raise ConnectionError(self.last_error)
 
+    async def check_parked(self) -> None:
+        """Raise when rows are parked; the service goes on, but somebody should look at them."""
+        if count := self._gauges.backlog.parked:
+            raise RowsParked(f"{count} rows are parked, later rows of their keys wait: see `outbox list --parked`")
+
     async def run(self) -> None:
         """Publish until `stop`; runs as one task for the life of the service."""
         failures = 0
@@ -76,6 +87,8 @@ class Relay:
             self._work.clear()
             try:
                 await self._gauges.look()
+                if self._settlement:  # this needs no broker
+                    await self._settle()
                 await self._publisher.connect()
                 self.last_error = None
                 while await self._settle() and await self._publish_oldest():
@@ -118,6 +131,8 @@ class Relay:
 
     async def _publish_oldest(self) -> bool:
         """Publish the oldest rows, each key's in order; `True` when there may be more."""
+        if self._retries_due():
+            await self._retries.unpark_some()
         rows = await self._database.read(self._oldest)
         if not rows:
             return False
@@ -134,14 +149,17 @@ class Relay:
         for outcome in outcomes:
             if outcome and not is_refusal(outcome) and not is_held_back(outcome):
                 raise BrokerUnavailable(f"an event was not acknowledged: {outcome!r}")
-        return len(rows) == BATCH or any(map(is_held_back, outcomes))
+        return len(rows) == BATCH or any(map(is_held_back, outcomes)) or self._retries_due()
+
+    def _retries_due(self) -> bool:
+        return bool(self._gauges.backlog.parked) and self._retries.due
 
     async def _park(self, refused: Mapping[int, Outcome]) -> None:
         """Set aside the rows that the broker refused."""
 
         async def write(transaction: Transaction) -> None:
             for position, reason in refused.items():
-                await park(transaction, self._table, position, repr(reason))
+                await park(transaction, self._table, position, reason_of(reason))
 
         if refused:
             await self._database.run_in_transaction(write)
@@ -151,20 +169,18 @@ class Relay:
     async def _oldest(self, connection: AsyncConnection) -> Sequence[Row[Any]]:
         """Read the oldest rows that wait; a parked row holds back the later ones of its key."""
         table = self._table
-        blocked = select(table.c.key).where(table.c.parked_at.is_not(None))
+        parked = table.c.parked_at.is_not(None)
+        first = select(table.c.key, func.min(table.c.position).label("position")).where(parked).group_by(table.c.key)
+        barrier = first.subquery()
         statement = (
             select(table)
-            .where(table.c.parked_at.is_(None), table.c.key.not_in(blocked))
+            .outerjoin(barrier, barrier.c.key == table.c.key)
+            .where(table.c.parked_at.is_(None))
+            .where(or_(barrier.c.position.is_(None), table.c.position < barrier.c.position))
             .order_by(table.c.position)
             .limit(BATCH)
         )
         return (await connection.execute(statement)).all()
-
-
-async def park(transaction: Transaction, table: Table, position: int, reason: str) -> None:
-    """Set a row aside until somebody retries it."""
-    values = {"parked_at": datetime.now(UTC), "parked_reason": reason[:500]}
-    await transaction.execute(update(table).where(table.c.position == position).values(values))
 
 
 def _outgoing(row: Row[Any]) -> Outgoing:
