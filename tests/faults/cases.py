@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
+from confluent_kafka import admin
+from sqlalchemy import text
+
 from faults.proxy import Mode
 from faults.servers import Target
 from faults.system import START_SECONDS, FaultySystem
@@ -45,15 +48,28 @@ class Case:
         return f"{self.fault}:{self.target}"
 
 
+SLOW_DELETES = Case("slow-deletes", "outbox", seconds=15.0)
+"""MariaDB takes so long for each row deleted from an outbox that no batch is deleted in time."""
+SMALL_RECORDS = Case("small-records", "brokers", seconds=8.0)
+"""The brokers take no record that is as large as an event."""
+SLOW_DELETE_SECONDS = 0.1
+SMALL_RECORD_BYTES, USUAL_RECORD_BYTES = 100, 2**20 + 12
+
 MATRIX: Sequence[Case] = [
     *(Case(fault, target) for fault in SERVER_FAULTS for target in SERVERS),
     *(Case(fault, target) for fault in SERVICE_FAULTS for target in SERVICES),
+    SLOW_DELETES,
+    SMALL_RECORDS,
 ]
 
 
 def suffer(case: Case, system: FaultySystem, chance: random.Random) -> None:
     """Let a fault happen, last, and be healed; returns when the target is there again."""
-    if case.target in SERVERS:
+    if case == SLOW_DELETES:
+        _slow_deletes(system, SLOW_DELETES.seconds or 0)
+    elif case == SMALL_RECORDS:
+        _small_records(system, SMALL_RECORDS.seconds or 0)
+    elif case.target in SERVERS:
         target = system.servers.target(case.target)
         _begin(case.fault, target)
         time.sleep(case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3))
@@ -87,6 +103,26 @@ def _heal(fault: str, target: Target) -> None:
             server.resume()
     else:
         target.start()
+
+
+def _slow_deletes(system: FaultySystem, seconds: float) -> None:
+    slow = f"CREATE TRIGGER slow BEFORE DELETE ON outbox FOR EACH ROW SET @slow = SLEEP({SLOW_DELETE_SECONDS})"
+    with system.database("messages").begin() as connection:
+        connection.execute(text(slow))
+    time.sleep(seconds)
+    with system.database("messages").begin() as connection:
+        connection.execute(text("DROP TRIGGER slow"))
+
+
+def _small_records(system: FaultySystem, seconds: float) -> None:
+    client = admin.AdminClient({"bootstrap.servers": system.servers.bootstrap})
+    for size in (SMALL_RECORD_BYTES, USUAL_RECORD_BYTES):
+        entry = admin.ConfigEntry("max.message.bytes", str(size), incremental_operation=admin.AlterConfigOpType.SET)
+        resource = admin.ConfigResource(admin.ResourceType.TOPIC, MESSAGES, incremental_configs=[entry])
+        for done in client.incremental_alter_configs([resource]).values():
+            done.result(10)
+        if size == SMALL_RECORD_BYTES:
+            time.sleep(seconds)
 
 
 def _write_unreadable(system: FaultySystem) -> None:

@@ -74,6 +74,11 @@ class Evidence:
         return len(self.topic) - len({record.event_id for record in self.topic})
 
     @property
+    def most_copies(self) -> int:
+        """How often the event is in its topic that is there most often."""
+        return max(Counter(record.event_id for record in self.topic).values(), default=0)
+
+    @property
     def counts(self) -> tuple[int, int, int]:
         """How many messages and users the database, the topics and the store know."""
         published = {record.event_id for record in self.topic if record.type in FACTS.values()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from types import MappingProxyType
 
-from faults.cases import SERVICE_FAULTS, SERVICES, Case, suffer
+from faults.cases import SERVICE_FAULTS, SERVICES, SLOW_DELETES, Case, suffer
 from faults.checker import Violation, check
 from faults.evidence import gather, outbox_age, waiting
 from faults.history import Operation, Outcome
@@ -24,6 +24,8 @@ REST_SECONDS = 40.0
 """Within this time after the load everything has to come to rest."""
 SUCCESS_SECONDS = 5.0
 FRESH_SECONDS = 30.0
+COPIES = 3
+"""How often an event may be in its topic when only the database is slow."""
 AGE_SECONDS = 5.0
 """The age under which an outbox is fresh, `FRESH_SECONDS` after a heal."""
 
@@ -118,6 +120,9 @@ class Runner:
         if result.case.target != "redis":  # without it a token is good until it expires
             late = [one for one in operations if one.kind == "refusal" and one.outcome is Outcome.FAIL]
             result.violations += [Violation("not refused", f"the token of {one.subject}") for one in late]
+        if result.case == SLOW_DELETES and evidence.most_copies > COPIES:
+            copies = f"one event is in its topic {evidence.most_copies} times"
+            result.violations.append(Violation("published again", copies))
         if len(set(evidence.counts)) > 1:
             result.violations.append(Violation("counts", "database, topics, store: {} {} {}".format(*evidence.counts)))
         if result.success > SUCCESS_SECONDS:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.cases import Case
+from faults.cases import SLOW_DELETES, SMALL_RECORDS, Case
 from faults.runner import Result, running
 from faults.servers import BROKERS
 
@@ -29,6 +29,8 @@ SCENARIOS: Sequence[Scenario] = [
     Scenario("commit-before-answer", "messages", Case("sigkill", "messages"), "lost"),
     Scenario("idempotency-key", "messages", Case("sigkill", "messages"), "duplicate"),
     Scenario("seek-back", "logs", Case("unreadable", "log-consumer"), "lost"),
+    Scenario("delete-in-pieces", "messages", SLOW_DELETES, "published again"),
+    Scenario("parked-retry", "messages", SMALL_RECORDS, "not recovered"),
     # A partition without a leader for longer than ten seconds: aiokafka drops a batch whose numbers it has given out,
     # and the broker takes none of that producer's later ones.
     Scenario("producer-rebuild", "messages", Case("sigkill", "broker", seconds=16.0), "not recovered", copies=1),

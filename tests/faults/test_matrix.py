@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from faults.cases import Case
+from faults.cases import SLOW_DELETES, SMALL_RECORDS, Case
 from faults.runner import Runner, running
 from support.servers import require
 
@@ -17,6 +17,8 @@ CASES = [
     Case("sigkill", "log-consumer"),
     Case("reset", "broker"),
     Case("sigkill", "relay-leader"),
+    SLOW_DELETES,
+    SMALL_RECORDS,
 ]
 
 

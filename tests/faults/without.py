@@ -127,12 +127,37 @@ def producer_rebuild() -> None:
     Publisher._discard = lambda self: None  # type: ignore[method-assign]
 
 
+def delete_in_pieces() -> None:
+    """What the broker acknowledged is deleted at once, with a request's deadline, and forgotten when that fails."""
+    from tidings.outbox.settling import Settlement
+
+    async def delete_all(self: Settlement) -> None:
+        positions = list(self._positions)
+        self.forget()
+
+        async def delete(transaction: Transaction) -> None:
+            await transaction.execute(self._table.delete().where(self._table.c.position.in_(positions)))
+
+        await self._database.run_in_transaction(delete)
+
+    Settlement.delete_some = delete_all  # type: ignore[method-assign]
+
+
+def parked_retry() -> None:
+    """Rows that the broker refused are never tried again."""
+    from tidings.outbox.parking import Retries
+
+    Retries.due = False  # type: ignore[method-assign,assignment]
+
+
 SAFEGUARDS: dict[str, Callable[[], None]] = {
     "inbox-key": inbox_key,
     "aggregate-lock": aggregate_lock,
     "commit-before-answer": commit_before_answer,
     "idempotency-key": idempotency_key,
     "seek-back": seek_back,
+    "delete-in-pieces": delete_in_pieces,
+    "parked-retry": parked_retry,
     "producer-rebuild": producer_rebuild,
 }
 
