@@ -429,17 +429,25 @@ async def test_refused_retries_become_rare_and_stay_single(bench: Bench) -> None
         (position,) = retries._tried
         tried.append(position)
         await bench.database.run_in_transaction(partial(park, table=table, position=position, reason=refusal))
+        retries.note([], [])  # held back by another row, and sent again
         retries.note([], [position])
         pauses.append(retries._pause)
         assert not retries.due
     assert pauses == [4, 8, 16, 30, 30, 30, 30, 30]
     assert len(set(tried)) == 5  # each has its turn
+    for count in (1, 2):
+        await retries.unpark_some()
+        assert len(retries._tried) == count
+        for position in list(retries._tried):  # those of one partition are acknowledged, then those of another
+            assert not retries.due
+            retries.note([position], [])
+        assert retries.due
 
 
 @pytest.mark.parametrize("backends", [pytest.param("real", marks=pytest.mark.real)], indirect=True)
 async def test_rows_are_published_when_kafka_raises_its_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidings.outbox.backlog.LOOK_SECONDS", 0.1)
-    messages = [uuid7() for _ in range(20)]
+    messages = [uuid7() for _ in range(60)]  # one for each pause would take two minutes
     admin = AIOKafkaAdminClient(bootstrap_servers=bench.kafka.bootstrap_servers)
     await admin.start()
 

@@ -54,6 +54,7 @@ class Retries:
         self._due = 0.0
         self._last = 0
         self._tried: list[int] = []
+        self._passed = self._failed = 0
 
     @property
     def due(self) -> bool:
@@ -82,14 +83,21 @@ class Retries:
             return positions
 
         self._tried = await self._database.run_in_transaction(write)
+        self._passed = self._failed = 0
         self._last = self._tried[-1] if self._tried else 0
 
     def note(self, acknowledged: Container[int], refused: Container[int]) -> None:
         """Note what became of rows: go on at once when all that were tried passed, and slower when none did."""
-        passed = sum(position in acknowledged for position in self._tried)
-        failed = sum(position in refused for position in self._tried)
-        if passed + failed < len(self._tried) or not self._tried:
+        if not self._tried:
             return
+        self._passed += sum(position in acknowledged for position in self._tried)
+        self._failed += sum(position in refused for position in self._tried)
+        self._tried = [position for position in self._tried if position not in acknowledged and position not in refused]
+        if not self._tried:  # before, some were held back by others and are sent again
+            self._pace(self._passed, self._failed)
+
+    def _pace(self, passed: int, failed: int) -> None:
+        """Decide when and how many rows are tried next."""
         if not failed:
             self._count, self._pause = min(self._largest, self._count * 2), FIRST_SECONDS
             self._due = 0.0
@@ -98,4 +106,3 @@ class Retries:
         else:
             self._count, self._pause = 1, min(LONGEST_SECONDS, self._pause * 2)
             self._due = time.monotonic() + self._pause
-        self._tried = []

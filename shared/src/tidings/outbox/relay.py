@@ -140,11 +140,11 @@ class Relay:
             return False
         outcomes = await self._publisher.publish([_outgoing(row) for row in rows], self._lease.remaining())
         acknowledged = [row.position for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
+        refused = {row.position: outcome for row, outcome in zip(rows, outcomes, strict=True) if is_refusal(outcome)}
         self._settlement.add(acknowledged)
         self._published.add(len(acknowledged))
-        await self._park(
-            {row.position: outcome for row, outcome in zip(rows, outcomes, strict=True) if is_refusal(outcome)}
-        )
+        await self._park(refused)
+        self._retries.note(acknowledged, refused)
         await self._settle()
         for outcome in outcomes:
             if outcome and not is_refusal(outcome) and not is_held_back(outcome):
