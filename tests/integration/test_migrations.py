@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from pydantic import SecretStr
 from sqlalchemy import event, func, insert, inspect, select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.servers import RealServers
@@ -198,7 +198,7 @@ async def test_newer_database_of_another_service_is_refused(engine: AsyncEngine)
     await upgrade(engine, "tidings_auth")
     await at_revision(engine, "9999")
     for use in (upgrade, require_head):
-        with pytest.raises(WrongSchema, match=r"ahead of this release's \d{4}, and lacks entries\.event_id, "):
+        with pytest.raises(WrongSchema, match=r"ahead of this release's \d{4}, and lacks entries\."):
             await use(engine, "tidings_log_consumer")
 
 
@@ -239,7 +239,9 @@ async def test_newer_database_that_numbers_rows_itself_is_accepted(engine: Async
 async def test_database_with_other_tables_is_refused_after_migrating(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.execute(text("CREATE TABLE messages (id INTEGER PRIMARY KEY)"))
-    with pytest.raises((WrongSchema, OperationalError), match=r"lacks messages\.author_id|already exists"):
+    with pytest.raises(
+        (WrongSchema, OperationalError), match=r"lacks messages|already exists|Unknown column 'messages"
+    ):
         await upgrade(engine, "tidings_messages")
 
 
@@ -339,7 +341,7 @@ async def test_killed_migration_is_finished_by_the_next(package: str, engine: As
         try:
             with killed_after(engine, count):
                 await upgrade(engine, package)
-        except Killed:
+        except (Killed, PendingRollbackError):  # the second is what Alembic's own tidying makes of the first
             await upgrade(engine, package)
             await check_models(engine, package)
             if "outbox" in await tables(engine):
