@@ -1,29 +1,26 @@
 """Each request starts from a clean context: nothing of an earlier request on its connection reaches it."""
 
-import asyncio
 import contextvars
 import gc
 import json
-import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from opentelemetry import baggage, context
 from sqlalchemy import Engine, event
 from starlette.types import Receive, Scope, Send
 
+from support.bare import PARSERS, serving
 from support.connection import Connection, connection_to, request_bytes
 from support.instance import Instance, running_instance
 from support.topic import records_of
-from tidings.serving import Parser, server_config
+from tidings.connections import Parser
 from tidings_local.backends import Backends
 
-PARSERS: list[Parser] = ["h11", "httptools"]
 LARGE = 300_000
 """More bytes than uvicorn buffers before it pauses reading (64 KiB) and a socket hands over at once (256 KiB)."""
 
@@ -113,22 +110,6 @@ class Application:
         headers = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-
-@asynccontextmanager
-async def serving(application: Application, parser: Parser) -> AsyncIterator[str]:
-    """Serve the application by the configuration that all services use."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()  # a connection waits in the backlog until the server takes it
-        server = uvicorn.Server(server_config(application, drain_seconds=5, parser=parser))
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the test process keeps its own
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await task
 
 
 @pytest.mark.parametrize("before", BEFORE, ids=lambda before: before.__name__)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,9 +51,14 @@ class Connection:
         return Answer(int(status_line.split()[1]), headers, body)
 
     async def rest(self) -> bytes:
-        """Return everything that comes until the server closes the connection."""
-        async with asyncio.timeout(15):
+        """Return all that comes until the server closes the connection."""
+        async with asyncio.timeout(30):
             return await self._reader.read()
+
+    async def part(self, most: int) -> bytes:
+        """Return what has come, at most so many bytes; none when the server has closed the connection."""
+        async with asyncio.timeout(30):
+            return await self._reader.read(most)
 
 
 @asynccontextmanager
@@ -65,4 +70,5 @@ async def connection_to(url: str) -> AsyncIterator[Connection]:
         yield Connection(reader, writer)
     finally:
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionError):
+            await writer.wait_closed()

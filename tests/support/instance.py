@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
-from tidings.serving import PARSER, Parser, server_config
+from tidings.connections import Parser
+from tidings.serving import PARSER, Server, server_config
 from tidings_local.backends import Backends
 from tidings_local.gateway import Gateway
 from tidings_local.home import create_home
 from tidings_local.services import Services, build_services
 
-DRAIN_SECONDS = 5
+FINISH_SECONDS = 5
 PASSWORD = "a password that nobody else has"
 
 
@@ -70,13 +70,6 @@ class Instance:
             await asyncio.sleep(0.05)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without signal handlers: the test's process keeps its own."""
-
-    def install_signal_handlers(self) -> None:
-        """Install none."""
-
-
 @asynccontextmanager
 async def running_instance(backends: Backends, folder: Path, parser: Parser = PARSER) -> AsyncIterator[Instance]:
     """Run all services until the block ends; wait until they are ready."""
@@ -86,7 +79,7 @@ async def running_instance(backends: Backends, folder: Path, parser: Parser = PA
         services = build_services(backends, folder / "secrets", url)
         await services.migrate()
         gateway = Gateway(services.apps, create_home(backends.described, lambda: gateway.states))
-        server = _Server(server_config(gateway, drain_seconds=DRAIN_SECONDS, parser=parser))
+        server = Server(server_config(gateway, finish_seconds=FINISH_SECONDS, parser=parser))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         async with httpx.AsyncClient(base_url=url, timeout=15) as http:
             try:

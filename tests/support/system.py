@@ -233,6 +233,7 @@ def _real_processes(folder: Path, servers: RealServers, environment: Mapping[str
         "TIDINGS_SIGNING_KEYS_FILE": str(folder / "secrets" / "signing-keys.json"),
         "TIDINGS_SIGNING_GENERATE": "true",
         "TIDINGS_SESSION_INSECURE_COOKIE": "true",
+        "TIDINGS_HTTP_DRAIN_SECONDS": "0",  # no balancer is in front
         "TIDINGS_TOKENS_JWKS_URL": f"http://127.0.0.1:{ports['auth']}/.well-known/jwks.json",
         "TIDINGS_CONSUMER_GROUP": f"tidings-log-{unique}",
         **environment,

@@ -12,7 +12,7 @@ LENGTH = b"PUT http://tidings/c HTTP/1.1\r\nHOST:tidings \r\nUpgrade: h2c\r\nCon
 REQUESTS = [CHUNKED, LENGTH, b"GET / HTTP/1.0\r\n\r\n"]
 SPELLINGS = [
     b"POST /a?b HTTP/1.1\r\nHost: tidings\r\nTransfer-Encoding: CHUNKED\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-    b"PUT /c HTTP/1.1\r\nHOST: tidings\r\nContent-Length: 5\r\n\r\nhello",
+    b"PUT /c HTTP/1.1\r\nHost: tidings\r\nContent-Length: 5\r\n\r\nhello",
     b"GET / HTTP/1.0\r\n\r\n",
 ]
 

@@ -27,7 +27,8 @@ from tidings.signals import end_on_signals
 from tidings.telemetry.logs import configure_logging, log_uncaught_errors
 from tidings.terminal import complain, drop_what_nobody_reads, say
 
-DRAIN_SECONDS = 5
+FINISH_SECONDS = 5
+"""How long requests may still run once a service has stopped to listen."""
 OPERATOR_SECONDS = 60.0
 """Time for one unit of work of a command: an operator can wait longer than a request's client."""
 
@@ -162,7 +163,7 @@ def _serve(app: FastAPI, settings: ServiceSettings) -> int:
     sockets = [listen(http.host, http.port, "TIDINGS_HTTP_HOST", "TIDINGS_HTTP_PORT")]
     if http.management_port:
         sockets.append(listen(http.host, http.management_port, "TIDINGS_HTTP_HOST", "TIDINGS_HTTP_MANAGEMENT_PORT"))
-    server = Server(server_config(app, drain_seconds=DRAIN_SECONDS))
+    server = Server(server_config(app, http, finish_seconds=FINISH_SECONDS))
     drop_what_nobody_reads()
     gc.freeze()  # what is imported stays; the collector need not go through it again and again
     server.run(sockets)

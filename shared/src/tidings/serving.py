@@ -1,60 +1,66 @@
 """Serving: the one way to put an application behind a port, used by services, the local runner and the tests."""
 
+import asyncio
 import errno
-import re
+import logging
+import resource
+import signal
 import socket
+from contextlib import suppress
 from types import FrameType
-from typing import Literal
-from urllib.parse import unquote
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 
 from tidings.addresses import in_url
+from tidings.connections import Connections, Parser, protocol
+from tidings.http.settings import HttpSettings
+from tidings.listeners import close_listeners, stop_handshakes
 from tidings.settings import SettingsError
 from tidings.signals import keep_stopping
 
-Parser = Literal["h11", "httptools"]
+logger = logging.getLogger(__name__)
 
 PARSER: Parser = "h11"
 """The HTTP parser in use. It is named here because uvicorn would otherwise change it when `httptools` is installed."""
 
-ABSOLUTE_FORM = re.compile(rb"https?://([^/@]+)(/.*)?", re.IGNORECASE | re.DOTALL)
-"""A request target that is a whole URL, without its query."""
-
-
-class OriginForm:
-    """Gives the application the path of a request whose target is a whole URL (RFC 9112 section 3.2.2).
-
-    The host of the target counts, and not the header `Host` beside it. uvicorn takes the URL apart with `httptools`
-    only, and then answers 400 when the URL has no path (https://github.com/Kludex/uvicorn/pull/3097).
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (absolute := ABSOLUTE_FORM.fullmatch(scope["raw_path"])):
-            host, path = absolute[1], absolute[2] or b"/"
-            scope["raw_path"], scope["path"] = path, unquote(path.decode("ascii"))
-            scope["headers"] = [(b"host", host), *(pair for pair in scope["headers"] if pair[0] != b"host")]
-        await self.app(scope, receive, send)
-
+OWN_FILES = 128
+"""Files that a process needs besides its clients' connections: databases, Kafka, Redis, logs."""
+MOST_BACKLOG = 2048
+HANDSHAKE_SECONDS = 0.2
+"""How long a client may take to complete a connection that it has begun; longer than most ways are."""
 
 ABOUT_THE_PORT = (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
 
 
-def server_config(app: ASGIApp, *, drain_seconds: int, parser: Parser = PARSER) -> uvicorn.Config:
-    """Return the configuration of a uvicorn server that serves `app` on the sockets that it is given.
+class ServerConfig(uvicorn.Config):
+    """uvicorn's configuration, and the limits of the server's connections."""
+
+    limits: HttpSettings
+    most_connections: int
+
+
+def server_config(
+    app: ASGIApp,
+    limits: HttpSettings | None = None,
+    *,
+    finish_seconds: int,
+    parser: Parser = PARSER,
+) -> ServerConfig:
+    """Return the configuration of a `Server` that serves `app` on the sockets that it is given.
 
     Args:
         app: the application.
-        drain_seconds: how long requests may still run after the signal to stop.
+        limits: how long a client may take, and how many connections there may be; the defaults when not given.
+        finish_seconds: how long requests may still run once the server has stopped to listen.
         parser: the HTTP parser.
     """
-    return uvicorn.Config(
-        OriginForm(app),
-        http=parser,
+    limits = limits or HttpSettings()
+    most_connections, backlog = _within_file_limit(limits.max_connections)
+    config = ServerConfig(
+        app,
+        http=protocol(parser),
         ws="none",  # no service speaks WebSocket
         log_config=None,
         access_log=False,
@@ -64,8 +70,12 @@ def server_config(app: ASGIApp, *, drain_seconds: int, parser: Parser = PARSER) 
         # protocol in the context of whatever resumed reading (https://github.com/python/cpython/issues/140947). Trace,
         # baggage and every other context variable of one person would then reach the next.
         reset_contextvars=True,
-        timeout_graceful_shutdown=drain_seconds,
+        backlog=backlog,
+        timeout_keep_alive=limits.keep_alive_seconds,
+        timeout_graceful_shutdown=finish_seconds,
     )
+    config.limits, config.most_connections = limits, most_connections
+    return config
 
 
 def listen(host: str, port: int, host_variable: str, port_variable: str) -> socket.socket:
@@ -95,14 +105,87 @@ def listen(host: str, port: int, host_variable: str, port_variable: str) -> sock
 
 
 class Server(uvicorn.Server):
-    """uvicorn, whose shutdown no second signal cuts short.
+    """uvicorn with limits on its connections, and a shutdown that fails no request of a kept connection.
 
-    On a second Ctrl-C uvicorn itself would skip the shutdown of the application, which stores and sends what is left.
+    After SIGTERM it first drains for `TIDINGS_HTTP_DRAIN_SECONDS`: it still listens and answers, but readiness says 503
+    and each answer says that its connection closes. SIGINT, or a second signal, skips that. No second signal skips the
+    shutdown of the application, as uvicorn's own second Ctrl-C does: it stores and sends what is left.
     """
 
+    def __init__(self, config: ServerConfig) -> None:
+        super().__init__(config)
+        self.limits = config.limits
+        self.server_state: Connections = Connections(config.limits, config.most_connections)
+        self.drains = False
+        """Whether to drain before the shutdown."""
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin the shutdown at the first signal; let it finish at any later one."""
+        """Begin the shutdown at the first signal; let it finish, without draining, at any later one."""
+        self.drains = sig == signal.SIGTERM and not self.should_exit
         if self.should_exit:
             keep_stopping(sig)
         else:
             super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look once a second for clients that take too long."""
+        if counter % 10 == 0:
+            self.server_state.sweep(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+    async def main_loop(self) -> None:
+        """Serve until a signal, then drain."""
+        await super().main_loop()
+        if self.drains:
+            self.lifespan.state["draining"] = True
+            self._say_close()
+            for counter in range(round(self.limits.drain_seconds * 10)):
+                await self.on_tick(counter)
+                await asyncio.sleep(0.1)
+                if not self.drains:
+                    return
+            stop_handshakes(self.servers)
+            await asyncio.sleep(HANDSHAKE_SECONDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to listen, and end."""
+        self._say_close()
+        for connection in close_listeners(self.servers):
+            with suppress(OSError):
+                await asyncio.get_running_loop().connect_accepted_socket(self._guarded, connection)
+        await super().shutdown(sockets)
+
+    def _say_close(self) -> None:
+        """Have each answer from now on say that its connection closes."""
+        if CLOSE_HEADER not in self.config.encoded_headers:
+            self.config.encoded_headers.append(CLOSE_HEADER)
+            self.server_state.say_close()
+
+    def _guarded(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]  # uvicorn calls it like this
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+
+def _within_file_limit(wanted: int) -> tuple[int, int]:
+    """Raise the limit of open files as far as allowed; return how many connections, and how many not yet accepted, fit.
+
+    asyncio accepts up to the whole backlog before the first of these connections can be refused.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return wanted, MOST_BACKLOG
+    backlog = max(1, min(MOST_BACKLOG, (hard - OWN_FILES) // 4))
+    fitting = max(1, min(wanted, hard - OWN_FILES - backlog))
+    if fitting < wanted:
+        logger.warning(
+            "TIDINGS_HTTP_MAX_CONNECTIONS: %d connections do not fit in %d open files, %d are allowed; raise the limit"
+            " of open files (ulimit -n)",
+            wanted,
+            hard,
+            fitting,
+        )
+    return fitting, backlog

@@ -5,9 +5,8 @@ import os
 import socket
 import sys
 
-import uvicorn
-
-from tidings.serving import Server, listen, server_config
+from tidings.http.settings import HttpSettings
+from tidings.serving import Server, ServerConfig, listen, server_config
 from tidings.telemetry.logs import configure_logging, log_uncaught_errors
 from tidings.terminal import drop_what_nobody_reads, say
 from tidings_local.backends import Backends, embedded_backends, real_backends
@@ -17,7 +16,7 @@ from tidings_local.home import create_home
 from tidings_local.services import build_services
 from tidings_local.settings import LocalSettings
 
-DRAIN_SECONDS = 2
+FINISH_SECONDS = 2
 LOST = "the log's database did not take the last events, and the embedded Kafka has forgotten them."
 
 
@@ -57,19 +56,15 @@ async def _serve(settings: LocalSettings, backends: Backends, listener: socket.s
     await services.migrate()
     gateway = Gateway(services.apps, create_home(backends.described, lambda: gateway.states))
     gateways.append(gateway)
-    config = server_config(gateway, drain_seconds=DRAIN_SECONDS)
+    limits = HttpSettings(drain_seconds=0)  # nobody balances load between several of these
+    config = server_config(gateway, limits, finish_seconds=FINISH_SECONDS)
     await _Server(config, settings, backends).serve(sockets=[listener])
 
 
 class _Server(Server):
     """uvicorn, saying where it is once it answers."""
 
-    def __init__(
-        self,
-        config: uvicorn.Config,  # noqa: TID251  # the type only; server_config makes it
-        settings: LocalSettings,
-        backends: Backends,
-    ) -> None:
+    def __init__(self, config: ServerConfig, settings: LocalSettings, backends: Backends) -> None:
         super().__init__(config)
         self._settings = settings
         self._backends = backends

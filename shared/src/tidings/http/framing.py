@@ -130,16 +130,20 @@ class Framing:
             named.setdefault(name.lower(), []).append(value)
         if version not in (b"1.0", b"1.1"):
             raise Refused(Problem(505, "http-version-not-supported", "Use HTTP/1.1."))
-        host = _host(named.get(b"host", []), version)
-        self.path = _origin_form(target, host)
+        _check_host(named.get(b"host", []), version)
+        self.path, host = _origin_form(target)
         if self.method not in METHODS:
             raise Refused(Problem(501, "method-not-implemented", "This server does not know this method."))
         self._expect_body(named.get(b"content-length", []), named.get(b"transfer-encoding", []), version)
         # No protocol is offered to upgrade to, and one of the parsers would drop the body of a request that asks for
         # it. HTTP/1.0 does not know `Expect`, but the same parser would answer it.
-        dropped = (b"upgrade",) if version == b"1.1" else (b"upgrade", b"expect")
-        lines = [b"%b: %b\r\n" % field for field in fields if field[0].lower() not in dropped]
-        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.method, self.path, version, b"".join(lines))
+        dropped = {b"upgrade"} if version == b"1.1" else {b"upgrade", b"expect"}
+        first = b""
+        if host:  # the host of a whole URL counts, and not `Host` beside it (RFC 9112 section 3.2.2)
+            dropped.add(b"host")
+            first = b"Host: %b\r\n" % host
+        rest = b"".join([b"%b: %b\r\n" % field for field in fields if field[0].lower() not in dropped])
+        return b"%b %b HTTP/%b\r\n%b%b\r\n" % (self.method, self.path, version, first, rest)
 
     def _expect_body(self, lengths: list[bytes], codings: list[bytes], version: bytes) -> None:
         if codings and lengths:
@@ -223,20 +227,19 @@ def _fields(section: bytes, position: int) -> list[tuple[bytes, bytes]]:
     return fields
 
 
-def _host(hosts: list[bytes], version: bytes) -> bytes:
+def _check_host(hosts: list[bytes], version: bytes) -> None:
     if not hosts and version == b"1.0":
-        return b""
+        return
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
         raise _malformed("A request has exactly one Host, which is a name or an address, with or without a port.")
-    return hosts[0]
 
 
-def _origin_form(target: bytes, host: bytes) -> bytes:
-    """Return path and query of the target; a whole URL, as clients send it to a proxy, must name the same host."""
+def _origin_form(target: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of the target, and its host if the target is a whole URL."""
     if target.startswith(b"/"):
-        return target
+        return target, b""
     url = _ABSOLUTE.fullmatch(target)
-    if not url or url[1].lower() != host.lower():
-        raise _malformed("The target of a request is a path, or a URL of the host that Host names.")
-    rest: bytes = url[2]
-    return rest if rest.startswith(b"/") else b"/" + rest
+    if not url or not _HOST.fullmatch(url[1]):
+        raise _malformed("The target of a request is a path, or a URL with a host and no user.")
+    host, rest = url.groups()
+    return rest if rest.startswith(b"/") else b"/" + rest, host

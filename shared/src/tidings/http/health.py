@@ -84,6 +84,7 @@ class Readiness(BaseModel):
     ready: bool
     dependencies: dict[str, Dependency]
     died: list[str] = Field(default=[], description="background loops that ended of an error that nobody expected")
+    draining: bool = Field(default=False, description="whether the process is about to end, and asked no dependency")
 
     def without_reasons(self) -> "Readiness":
         """Return what everybody may know."""
@@ -172,6 +173,9 @@ async def live(request: Request, response: Response, sees_reasons: SeesReasons) 
 @router.get("/ready", response_model_exclude_unset=True)
 async def ready(request: Request, response: Response, sees_reasons: SeesReasons) -> Readiness:
     """Answer 200 when every dependency is usable, else 503; operators learn each reason and the setting to look at."""
+    if getattr(request.state, "draining", False):
+        response.status_code = 503
+        return Readiness(ready=False, dependencies={}, draining=True)
     result = await readiness(request.state.health)
     response.status_code = 200 if result.ready else 503
     return result if sees_reasons else result.without_reasons()

@@ -24,6 +24,29 @@ class HttpSettings(Group):
     trusted_hops: int = Field(
         default=0, ge=0, le=10, description="how many proxies each request comes through, counted in X-Forwarded-For"
     )
+    header_seconds: float = Field(
+        default=10, ge=0.1, le=600, allow_inf_nan=False, description="longest time for the header fields of a request"
+    )
+    body_seconds: float = Field(
+        default=30, ge=0.1, le=600, allow_inf_nan=False, description="longest time for the body of a request"
+    )
+    write_seconds: float = Field(
+        default=30, ge=0.1, le=600, allow_inf_nan=False, description="longest time in which a client reads nothing"
+    )
+    keep_alive_seconds: int = Field(
+        default=75,
+        ge=1,
+        le=3600,
+        description="how long a connection without requests stays open; longer than the proxy's time",
+    )
+    max_connections: int = Field(default=1000, ge=1, le=100_000, description="most connections open at a time")
+    drain_seconds: float = Field(
+        default=2,
+        ge=0,
+        le=60,
+        allow_inf_nan=False,
+        description="how long to go on answering after SIGTERM, while not ready",
+    )
 
     @field_validator("management_port")
     @classmethod
