@@ -14,6 +14,7 @@ from faults.proxy import Mode
 from faults.servers import Target
 from faults.system import START_SECONDS, FaultySystem
 from support import kcat
+from support.crowd import crowd
 from support.system import Process
 from tidings.events.topics import MESSAGES
 
@@ -21,9 +22,20 @@ SERVERS = ("broker", "brokers", "mariadb", "redis")
 SERVICES = ("auth", "messages", "log-consumer", "relay-leader")
 SERVER_FAULTS = ("sigkill", "sigstop", "sigterm", "reset", "latency", "black-hole")
 SERVICE_FAULTS = ("sigkill", "sigterm")
+CROWDED = ("auth", "messages")
+"""Services that a crowd of slow clients calls; the load calls them too, the log consumer hardly."""
 
-SECONDS = {"sigkill": 3.0, "sigterm": 3.0, "sigstop": 15.0, "reset": 4.0, "latency": 6.0, "black-hole": 12.0}
-"""How long a fault of a server lasts. A black hole outlasts the clients' own deadlines of ten seconds."""
+SECONDS = {
+    "sigkill": 3.0,
+    "sigterm": 3.0,
+    "sigstop": 15.0,
+    "reset": 4.0,
+    "latency": 6.0,
+    "black-hole": 12.0,
+    "crowd": 15.0,
+}
+"""How long a fault of a server lasts. A black hole outlasts the clients' own deadlines of ten seconds,
+a crowd the time that a service gives a client for its header fields."""
 END_SECONDS = 15.0
 """Within this time a process that is asked to end has to."""
 
@@ -60,6 +72,7 @@ MATRIX: Sequence[Case] = [
     *(Case(fault, target) for fault in SERVICE_FAULTS for target in SERVICES),
     SLOW_DELETES,
     SMALL_RECORDS,
+    *(Case("crowd", target) for target in CROWDED),
 ]
 
 
@@ -74,6 +87,10 @@ def suffer(case: Case, system: FaultySystem, chance: random.Random) -> None:
         _begin(case.fault, target)
         time.sleep(case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3))
         _heal(case.fault, target)
+    elif case.fault == "crowd":
+        port = int(_victim(case.target, system, chance).url.rpartition(":")[2])
+        with crowd(port, heads=500, bodies=500, silent=3000):
+            time.sleep(case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3))
     elif case.fault == "unreadable":
         _write_unreadable(system)
     else:

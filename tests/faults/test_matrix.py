@@ -19,6 +19,7 @@ CASES = [
     Case("sigkill", "relay-leader"),
     SLOW_DELETES,
     SMALL_RECORDS,
+    Case("crowd", "messages"),
 ]
 
 
