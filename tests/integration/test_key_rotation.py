@@ -49,7 +49,8 @@ class Load:
         me = await self._me()
         issuer: TokenIssuer = self.instance.states["auth"]["issuer"]
         while True:
-            token, _ = issuer.issue(me, datetime.now(UTC) + timedelta(hours=1))
+            now = datetime.now(UTC)
+            token, _ = issuer.issue(me, now, now + timedelta(hours=1))
             for path in DOORS:
                 answer = await self.instance.http.get(path, headers={"Authorization": f"Bearer {token}"})
                 self.answers[kid_of(token), path, answer.status_code] += 1

@@ -22,7 +22,7 @@ from support.instance import Instance, running_instance
 from support.servers import require
 from tidings.events import uuid7
 from tidings.redis.client import connect
-from tidings.redis.revocations import STREAM, Revocations, RevocationsStale, announce
+from tidings.redis.revocations import STREAM, Announcements, Revocations, RevocationsStale
 from tidings.redis.settings import RedisSettings
 from tidings_local.backends import Backends
 from tidings_local.servers import Redis
@@ -43,7 +43,7 @@ def session_of(headers: dict[str, str]) -> UUID:
 async def end(redis: str, *sessions: UUID) -> None:
     """Announce from outside that sessions ended."""
     client = connect(RedisSettings(url=SecretStr(redis)))
-    await announce(client, [(session, time.time() + 300) for session in sessions])
+    await Announcements(client).add([(session, time.time() + 300) for session in sessions])
     await client.aclose()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -40,7 +40,7 @@ def kept(redis: Redis) -> Rotation:
 
 async def begun(kept: Rotation, days: float = 30) -> RefreshToken:
     token = RefreshToken.new(uuid7())
-    await kept.begin(token, datetime.now(UTC) + timedelta(days=days))
+    await kept.begin(token, timedelta(days=days))
     return token
 
 

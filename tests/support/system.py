@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -23,7 +23,7 @@ from tidings_local.folder import kept_secret
 from tidings_local.gateway import owner
 from tidings_local.servers.ports import free_port
 
-START_SECONDS = 30
+START_SECONDS = 120
 STOP_SECONDS = 20
 
 
@@ -138,10 +138,11 @@ class System:
         return "".join(process.output() for process in self.processes.values())
 
     def stop(self) -> None:
-        """End what still runs."""
-        for process in reversed(self.processes.values()):
-            if process.running and process.running.poll() is None:
-                process.stop()
+        """End what still runs; one that does not end must not keep the others running."""
+        with ExitStack() as stack:
+            for process in self.processes.values():
+                if process.running and process.running.poll() is None:
+                    stack.callback(process.stop)
 
 
 class _ByPrefix(httpx.BaseTransport):

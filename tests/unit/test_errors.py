@@ -29,6 +29,7 @@ TOKENS = {"jwks_url": "http://unused/keys"}
 NEVER_IN_A_ROUTE = {
     "tidings.settings.SettingsError",  # at start-up
     "tidings.database.migration_lock.MigrationLocked",  # a command's
+    "tidings.database.moments.ClocksDiffer",  # a health check tells its reason
     "tidings.database.migrations.SchemaBehind",  # a health check tells its reason
     "tidings.database.migrations.WrongSchema",  # a health check's and a command's
     "tidings.http.framing.Refused",  # before there is a route

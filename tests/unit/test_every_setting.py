@@ -291,6 +291,7 @@ ROWS: dict[str, Row] = {
     ),
     "TIDINGS_DATABASE_POOL_SIZE": whole(1, 200),
     "TIDINGS_DATABASE_DEADLINE_SECONDS": real(0.05, 60, below="0.04"),
+    "TIDINGS_DATABASE_MAX_CLOCK_DIFFERENCE_SECONDS": real(0.1, 60, below="0.09"),
     "TIDINGS_REDIS_URL": Row(
         same(
             "redis://redis",

@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import httpx
 from sqlalchemy import Table
 
 from tidings.database.engine import create_engine
 from tidings.database.migrations import require_head
+from tidings.database.moments import require_same_clock
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database
 from tidings.http.bearer import TokenVerifier
@@ -66,6 +68,10 @@ class Parts:
         engine = create_engine(settings, self.telemetry)
         self._stack.push_async_callback(engine.dispose)
         self.health.checks["database"] = Check(lambda: require_head(engine, package), "TIDINGS_DATABASE_URL")
+        allowed = timedelta(seconds=settings.max_clock_difference_seconds)
+        self.health.checks["clock"] = Check(
+            lambda: require_same_clock(engine, allowed), "TIDINGS_DATABASE_MAX_CLOCK_DIFFERENCE_SECONDS"
+        )
         return Database(engine, settings.deadline_seconds)
 
     def activity(self, settings: KafkaSettings) -> ActivityLane:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from opentelemetry.trace import Tracer
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tidings.database.moments import database_now
 from tidings.database.transactions import Database, Transaction
 from tidings.events import UserDisabled, UserEnabled, UserRenamed, UserRoleChanged
 from tidings.events.accounts import AccountEvent
@@ -151,7 +151,7 @@ class Administration:
             await self._record(transaction, UserRoleChanged(**_who(after), role=after.role, by=by))
             await self._ending.end(transaction, after, "role_changed")
         if after.disabled and not before.disabled:
-            await transaction.execute(row.values(disabled_at=datetime.now(UTC)))
+            await transaction.execute(row.values(disabled_at=database_now()))
             await self._record(transaction, UserDisabled(**_who(after), by=by))
             await self._ending.end(transaction, after, "disabled")
         if before.disabled and not after.disabled:

@@ -6,7 +6,7 @@ own origin, or by a client that is no browser (OWASP, Cross-Site Request Forgery
 
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
@@ -41,9 +41,9 @@ class RefreshCookie:
         self.name = f"__Secure-{NAME}" if secure else NAME
         self._origin = _origin(public_url) if public_url else None
 
-    def set(self, response: Response, token: RefreshToken, expires: datetime) -> None:
-        """Have the client keep `token` until `expires`."""
-        self._write(response, str(token), max(0, int((expires - datetime.now(UTC)).total_seconds())))
+    def set(self, response: Response, token: RefreshToken, lifetime: timedelta) -> None:
+        """Have the client keep `token` for `lifetime`."""
+        self._write(response, str(token), max(0, int(lifetime.total_seconds())))
 
     def clear(self, response: Response) -> None:
         """Have the client forget its token."""

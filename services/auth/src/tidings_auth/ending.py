@@ -8,19 +8,20 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from redis.asyncio import Redis
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tidings.database.moments import database_now
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import SessionEnded
 from tidings.kafka.loops import end
 from tidings.outbox.record import Outbox
 from tidings.redis.errors import RedisUnavailable
-from tidings.redis.revocations import Revocations, announce, is_kept
+from tidings.redis.revocations import Announcements, Revocations
 from tidings_auth.accounts import Account, next_sequence
 from tidings_auth.rotation import Rotation
 from tidings_auth.tables import sessions
@@ -29,8 +30,10 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
 PAUSE_SECONDS = 0.1
-OVERLAP = timedelta(seconds=90)
-"""How much older than the newest end one may be that is new: it was committed late, by a host whose clock is behind."""
+RECENT = timedelta(seconds=10)
+"""How far back an ordinary sweep looks: longer than a transaction takes from the time it writes to its commit."""
+WHOLE_SECONDS = 30.0
+"""How often a sweep looks at all that matters, in case that a commit took longer or the database's clock was moved."""
 PURGE_SECONDS = 60.0
 AT_ONCE = 500
 """Sessions that are told of, or purged, in one go."""
@@ -51,12 +54,13 @@ class Announcer:
         self, database: Database, redis: Redis, rotation: Rotation, heard: Revocations, lifetime: timedelta
     ) -> None:
         self._database = database
-        self._redis = redis
+        self._announcements = Announcements(redis)
         self._rotation = rotation
         self._heard = heard
         self._lifetime = lifetime
         self._connection = 0
-        self._told: dict[UUID, datetime] = {}
+        self._announced: set[UUID] = set()
+        self._whole_at = -WHOLE_SECONDS
         self._woken = asyncio.Event()
         self._purged = -PURGE_SECONDS
         self._waiting = False
@@ -71,7 +75,7 @@ class Announcer:
         Raises:
             RedisUnavailable: Redis does not answer; it is told once Redis does.
         """
-        await self._announce([(session_id, datetime.now(UTC))])
+        await self._announce(await self._ended(sessions.c.id == session_id))
 
     async def run(self) -> None:
         """Tell what is not told, whenever something ended and every second; runs for the life of the service."""
@@ -98,27 +102,34 @@ class Announcer:
         await end(task, deadline)
 
     async def _sweep(self) -> None:
-        lost = bool(self._told) and not await is_kept(self._redis)
-        if lost or self._connection != self._heard.connections:
+        """Announce the ended sessions that are not announced yet: the recent ones, or from time to time all."""
+        complete = await self._announcements.are_complete() and self._connection == self._heard.connections
+        if not complete:  # Redis may have lost some of them
             self._connection = self._heard.connections
-            self._told.clear()
-        matters = datetime.now(UTC) - self._lifetime
-        newest = max(self._told.values(), default=matters)
-        ended = await self._ended(since=max(matters, newest - OVERLAP))
-        news = [(session_id, at) for session_id, at in ended if session_id not in self._told]
+            self._announced.clear()
+            mark = await self._announcements.begin_anew()
+        now = asyncio.get_running_loop().time()
+        whole = not complete or now - self._whole_at >= WHOLE_SECONDS
+        ended = await self._ended(sessions.c.ended_at > database_now(-self._lifetime if whole else -RECENT))
+        news = [(session_id, at) for session_id, at in ended if session_id not in self._announced]
         for start in range(0, len(news), AT_ONCE):
-            await self._announce(news[start : start + AT_ONCE])
-            self._told.update(news[start : start + AT_ONCE])
-        self._told = {session_id: at for session_id, at in self._told.items() if at > matters}
+            some = news[start : start + AT_ONCE]
+            await self._announce(some)
+            self._announced.update(session_id for session_id, _ in some)
+        if not complete:
+            await self._announcements.complete(mark)
+        if whole:
+            self._announced = {session_id for session_id, _ in ended}
+            self._whole_at = now
 
     async def _announce(self, ended: Sequence[tuple[UUID, datetime]]) -> None:
-        await announce(self._redis, [(session_id, (at + self._lifetime).timestamp()) for session_id, at in ended])
+        until = [(session_id, (at + self._lifetime).timestamp()) for session_id, at in ended]
+        await self._announcements.add(until)
         await self._rotation.forget([session_id for session_id, _ in ended])
 
-    async def _ended(self, since: datetime) -> Sequence[tuple[UUID, datetime]]:
+    async def _ended(self, which: ColumnElement[bool]) -> Sequence[tuple[UUID, datetime]]:
         async def read(connection: AsyncConnection) -> Sequence[tuple[UUID, datetime]]:
-            statement = select(sessions.c.id, sessions.c.ended_at).where(sessions.c.ended_at > since)
-            # Oldest first: where telling stops half way, what is left is newer than all that is told.
+            statement = select(sessions.c.id, sessions.c.ended_at).where(which, sessions.c.ended_at.is_not(None))
             rows = await connection.execute(statement.order_by(sessions.c.ended_at))
             return [(row.id, row.ended_at) for row in rows]
 
@@ -130,8 +141,8 @@ class Announcer:
         if now - self._purged < PURGE_SECONDS:
             return
         self._purged = now
-        moment = datetime.now(UTC)
-        over = or_(sessions.c.ended_at < moment - 2 * self._lifetime, sessions.c.expires_at < moment)
+        forgotten = sessions.c.ended_at < database_now(-2 * self._lifetime)
+        over = or_(forgotten, sessions.c.expires_at < database_now())
 
         async def remove(transaction: Transaction) -> int:
             ids = (await transaction.execute(select(sessions.c.id).where(over).limit(AT_ONCE))).scalars().all()
@@ -163,13 +174,13 @@ class Ending:
         Returns:
             The ids of those that this ended.
         """
-        now = datetime.now(UTC)
-        live = (sessions.c.user_id == account.id) & sessions.c.ended_at.is_(None) & (sessions.c.expires_at > now)
+        unexpired = sessions.c.expires_at > database_now()
+        live = (sessions.c.user_id == account.id) & sessions.c.ended_at.is_(None) & unexpired
         chosen = live if which is None else live & which
         ids = (await transaction.execute(select(sessions.c.id).where(chosen))).scalars().all()
         if ids:
             ended = update(sessions).where(sessions.c.id.in_(ids))
-            await transaction.execute(ended.values(ended_at=now, device=None, address=None))
+            await transaction.execute(ended.values(ended_at=database_now(), device=None, address=None))
             first = await next_sequence(transaction, account.id, len(ids))
             for sequence, session_id in enumerate(ids, first):
                 data = SessionEnded(user_id=account.id, username=account.username, session_id=session_id, reason=reason)

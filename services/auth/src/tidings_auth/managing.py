@@ -8,7 +8,6 @@ import contextlib
 import getpass
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.commands import Command, CommandFailed, with_database
+from tidings.database.moments import database_now
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database, Transaction
 from tidings.idempotency.once import Idempotency
@@ -188,8 +188,7 @@ def _allowed(username: str) -> str:
 
 
 async def _listed(database: Database, account: Account) -> str:
-    now = datetime.now(UTC)
-    live = (sessions.c.user_id == account.id) & sessions.c.ended_at.is_(None) & (sessions.c.expires_at > now)
+    live = (sessions.c.user_id == account.id) & sessions.c.ended_at.is_(None) & (sessions.c.expires_at > database_now())
 
     async def read(connection: AsyncConnection) -> list[str]:
         rows = await connection.execute(select(sessions).where(live).order_by(sessions.c.id.desc()))

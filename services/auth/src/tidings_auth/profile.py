@@ -1,11 +1,11 @@
 """Profile: what people do to their own account. Both need the password again, for a token may be stolen."""
 
 import contextlib
-from datetime import UTC, datetime
 
 from opentelemetry.trace import Tracer
 from sqlalchemy import delete, update
 
+from tidings.database.moments import database_now
 from tidings.database.transactions import Database, Transaction
 from tidings.events import UserDeleted, UserPasswordChanged
 from tidings.idempotency.key import IdempotencyKey
@@ -127,7 +127,7 @@ class Profile:
                 await self._outbox.record(transaction, deleted, await next_sequence(transaction, account.id))
                 await transaction.execute(delete(users).where(users.c.id == account.id))
                 # Those that were over already have nothing left to tell.
-                over = (sessions.c.user_id == account.id) & (sessions.c.expires_at <= datetime.now(UTC))
+                over = (sessions.c.user_id == account.id) & (sessions.c.expires_at <= database_now())
                 await transaction.execute(delete(sessions).where(over))
 
             await self._database.run_in_transaction(write)

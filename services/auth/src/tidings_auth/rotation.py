@@ -14,7 +14,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any, cast
 from uuid import UUID
@@ -27,6 +27,15 @@ from tidings.redis.errors import RedisUnavailable
 GRACE = timedelta(seconds=30)
 MOST = 100
 """Rotations of one session within the grace; more is no person, and would make the grace unbounded."""
+
+BEGIN = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local lifetime, idle = tonumber(ARGV[3]), tonumber(ARGV[4])
+redis.call('HSET', KEYS[1], 'family', ARGV[1], 'current', ARGV[2], 'expires', string.format('%.0f', now + lifetime))
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.min(idle, lifetime)))
+"""
+"""Stores a session's first token. ROTATE compares its end with Redis's clock, so the end is computed by that clock."""
 
 ROTATE = """
 local session = redis.call('HMGET', KEYS[1], 'family', 'current', 'spent', 'reused', 'expires')
@@ -126,23 +135,19 @@ class Rotation:
     def __init__(self, redis: Redis, idle: timedelta) -> None:
         self._redis = redis
         self._idle = idle
+        self._begin = redis.register_script(BEGIN)
         self._rotate = redis.register_script(ROTATE)
 
-    async def begin(self, token: RefreshToken, expires: datetime) -> None:
-        """Keep the first token of a session.
+    async def begin(self, token: RefreshToken, lifetime: timedelta) -> None:
+        """Store the first token of a session that lasts for `lifetime`.
 
         Raises:
-            RedisUnavailable: it is not known to be kept.
+            RedisUnavailable: whether the token is stored is not known.
         """
-        fields: dict[Any, Any] = {
-            "family": token.family_hash,
-            "current": _hash(token.secret),
-            "expires": str(int(expires.timestamp() * 1000)),
-        }
-        async with answering(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hset(_key(token.session_id), mapping=fields)
-            pipeline.pexpire(_key(token.session_id), min(self._idle, expires - datetime.now(UTC)))
-            await pipeline.execute()
+        hashes = [token.family_hash, _hash(token.secret)]
+        times = [_milliseconds(lifetime), _milliseconds(self._idle)]
+        async with answering():
+            await self._begin(keys=[_key(token.session_id)], args=[*hashes, *times])
 
     async def rotate(self, token: RefreshToken) -> RefreshToken:
         """Spend `token` and return its successor; the newest one, when it was spent within the grace.

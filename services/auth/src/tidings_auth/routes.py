@@ -167,8 +167,8 @@ async def get_keys(response: Response, issuer: IssuerPart) -> KeySet:
 
 
 def _answer(signed_in: SignedIn, response: Response, issuer: TokenIssuer, cookie: RefreshCookie) -> AccessToken:
-    cookie.set(response, signed_in.refresh_token, signed_in.expires)
-    token, seconds = issuer.issue(signed_in.principal, signed_in.expires)
+    cookie.set(response, signed_in.refresh_token, signed_in.expires - signed_in.at)
+    token, seconds = issuer.issue(signed_in.principal, signed_in.at, signed_in.expires)
     return AccessToken(access_token=token, expires_in=seconds, username=signed_in.principal.username)
 
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from opentelemetry.trace import Tracer
 from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tidings.database.moments import database_now
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import SessionReuseDetected, SessionStarted, uuid7
 from tidings.outbox.record import Outbox
@@ -40,8 +41,10 @@ class SignedIn:
 
     principal: Principal
     refresh_token: RefreshToken
+    at: datetime
+    """When this was found or made, by the database's clock."""
     expires: datetime
-    """When the session ends, however much it is used."""
+    """When the session ends by the same clock, however much it is used."""
 
 
 class Sessions:
@@ -111,7 +114,7 @@ class Sessions:
             found = await self._live(token.session_id)
             if found is None:
                 raise UnknownToken("The session has ended; sign in again.")
-            account, expires = found
+            account, at, expires = found
             span.set_attribute(names.USER_ID, str(account.id))
             try:
                 newest = await self._rotation.rotate(token)
@@ -120,7 +123,7 @@ class Sessions:
                 raise
             if not await self._seen(token.session_id, client):
                 raise UnknownToken("The session has ended; sign in again.")
-            return SignedIn(_principal(account, token.session_id), newest, expires)
+            return SignedIn(_principal(account, token.session_id), newest, at, expires)
 
     async def log_out(self, session_id: UUID) -> None:
         """End a session now, everywhere; to end it again is no error.
@@ -155,14 +158,13 @@ class Sessions:
 
     async def of(self, user_id: UUID, limit: int, before: UUID | None = None) -> tuple[Sequence[Row[Any]], UUID | None]:
         """Return up to `limit` live sessions of an account, newest first, and where the next page starts."""
-        now = datetime.now(UTC)
         statement = (
             select(sessions)
             .where(
                 sessions.c.user_id == user_id,
                 sessions.c.ended_at.is_(None),
-                sessions.c.expires_at > now,
-                sessions.c.last_seen_at > now - self._idle,
+                sessions.c.expires_at > database_now(),
+                sessions.c.last_seen_at > database_now(-self._idle),
             )
             .order_by(sessions.c.id.desc())
             .limit(limit + 1)
@@ -179,38 +181,37 @@ class Sessions:
 
     async def _start(self, found: Authenticated, client: Client) -> SignedIn:
         account = found.account
-        now = datetime.now(UTC)
-        expires = now + self._lifetime * random.uniform(0.9, 1)  # so that not all end in the same hour
+        lifetime = self._lifetime * random.uniform(0.9, 1)  # so that not all end in the same hour
         token = RefreshToken.new(uuid7())
-        await self._rotation.begin(token, expires)
+        await self._rotation.begin(token, lifetime)
         row = {
             "id": token.session_id,
             "user_id": account.id,
             "token_family": token.family_hash,
-            "created_at": now,
-            "last_seen_at": now,
-            "expires_at": expires,
+            "created_at": database_now(),
+            "last_seen_at": database_now(),
+            "expires_at": database_now(lifetime),
             "device": client.device,
             "address": client.address,
         }
         started = SessionStarted(user_id=account.id, username=account.username, session_id=token.session_id)
 
-        async def write(transaction: Transaction) -> Account:
+        async def write(transaction: Transaction) -> SignedIn:
             current = await locked(transaction, account.id)
             if not await has_hash(transaction, account.id, found.encoded):
                 raise WrongCredentials(current)  # it was changed since it was verified
             if current.disabled:
                 raise AccountDisabled("This account is disabled; ask an admin.")
             await self._make_room(transaction, current)
-            await transaction.execute(insert(sessions).values(row))
+            inserted = insert(sessions).values(row).returning(sessions.c.created_at, sessions.c.expires_at)
+            made = (await transaction.execute(inserted)).one()
             await self._outbox.record(transaction, started, await next_sequence(transaction, account.id))
-            return current
+            return SignedIn(_principal(current, token.session_id), token, made.created_at, made.expires_at)
 
         try:
-            current = await self._database.run_in_transaction(write)
+            return await self._database.run_in_transaction(write)
         except NoSuchAccount:
             raise WrongCredentials(None) from None
-        return SignedIn(_principal(current, token.session_id), token, expires)
 
     async def _make_room(self, transaction: Transaction, account: Account) -> None:
         live = (sessions.c.user_id == account.id) & sessions.c.ended_at.is_(None)
@@ -245,16 +246,15 @@ class Sessions:
         except NoSuchAccount:
             return  # it ended with its account
 
-    async def _live(self, session_id: UUID) -> tuple[Account, datetime] | None:
-        """Return whose session this is and when it expires, unless it is over."""
-        live = (
-            sessions.c.ended_at.is_(None) & (sessions.c.expires_at > datetime.now(UTC)) & users.c.disabled_at.is_(None)
-        )
-        statement = select(users, sessions.c.expires_at).join(sessions, sessions.c.user_id == users.c.id)
+    async def _live(self, session_id: UUID) -> tuple[Account, datetime, datetime] | None:
+        """Return whose session this is, the present moment and when it expires, unless it is over."""
+        live = sessions.c.ended_at.is_(None) & (sessions.c.expires_at > database_now()) & users.c.disabled_at.is_(None)
+        columns = select(users, database_now().label("at"), sessions.c.expires_at)
+        statement = columns.join(sessions, sessions.c.user_id == users.c.id)
 
-        async def read(connection: AsyncConnection) -> tuple[Account, datetime] | None:
+        async def read(connection: AsyncConnection) -> tuple[Account, datetime, datetime] | None:
             row = (await connection.execute(statement.where(sessions.c.id == session_id, live))).first()
-            return (account_of(row), row.expires_at) if row else None
+            return (account_of(row), row.at, row.expires_at) if row else None
 
         return await self._database.read(read)
 
@@ -274,7 +274,7 @@ class Sessions:
         A refresh does not fail for want of the note: the session was live a moment ago.
         """
         seen = {
-            "last_seen_at": datetime.now(UTC),
+            "last_seen_at": database_now(),
             "device": client.device,
             "address": client.address,
         }

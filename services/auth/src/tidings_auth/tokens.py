@@ -33,11 +33,18 @@ class TokenIssuer:
         self.longest = timedelta(seconds=self.lifetime + CLOCK_SKEW + SLACK)
         """How long after its session ended a token may be believed somewhere."""
 
-    def issue(self, principal: Principal, session_expires: datetime) -> tuple[str, int]:
-        """Return a token that speaks for `principal`, and for how many seconds: never beyond the end of its session."""
-        now = int(time.time())
+    def issue(self, principal: Principal, at: datetime, session_expires: datetime) -> tuple[str, int]:
+        """Return a token that speaks for `principal`, and for how many seconds: never beyond the end of its session.
+
+        Args:
+            principal: whom it speaks for.
+            at: the present moment by the database's clock, which also says when a session ended. A token that a host
+                dates into the future would outlive the announcement that its session has ended.
+            session_expires: by the same clock.
+        """
+        now = int(at.timestamp())
         seconds = max(1, min(self.lifetime, int(session_expires.timestamp()) - now))
-        key = self._keys.ring.current(now)
+        key = self._keys.ring.current(int(time.time()))
         claims = {
             "iss": self._settings.issuer,
             "aud": self._settings.audience,

@@ -24,6 +24,13 @@ class DatabaseSettings(Group):
     deadline_seconds: float = Field(
         default=1.5, ge=0.05, le=60, allow_inf_nan=False, description="longest time for one unit of work"
     )
+    max_clock_difference_seconds: float = Field(
+        default=2.0,
+        ge=0.1,
+        le=60,
+        allow_inf_nan=False,
+        description="how far this host's clock and the database's may differ; more: not ready",
+    )
 
     @field_validator("url")
     @classmethod

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from datetime import UTC, datetime
 
 from sqlalchemy import Table, delete, select
 
+from tidings.database.moments import database_now
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.idempotency.key import LIFETIME
 from tidings.kafka.loops import end
@@ -53,7 +53,7 @@ class Expiry:
             DatabaseUnavailable: they stay.
         """
         table = self._table
-        expired = table.c.created_at <= datetime.now(UTC) - LIFETIME
+        expired = table.c.created_at <= database_now(-LIFETIME)
         oldest = select(table.c.id).where(expired).order_by(table.c.created_at).limit(BATCH)
 
         async def remove(transaction: Transaction) -> int:

@@ -6,7 +6,6 @@ A refusal rolls everything back and so is not remembered; the same key may be tr
 
 import hmac
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from sqlalchemy import Row, Table, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tidings.database.moments import database_now
 from tidings.database.statements import insert_at_once
 from tidings.database.transactions import LOCK_WAIT, Database, Transaction, error_code
 from tidings.idempotency.key import LIFETIME, IdempotencyKey, IdempotencyKeyInUse, IdempotencyKeyReused
@@ -49,7 +49,7 @@ class Idempotency:
         if key is None:
             return None
         row = await self._database.read(lambda connection: self._find(connection, key))
-        return self._replay(row, key, kind) if row and not _expired(row) else None
+        return self._replay(row, key, kind) if row and not row.expired else None
 
     async def run(self, key: IdempotencyKey | None, work: Callable[[Transaction], Awaitable[T]], kind: type[T]) -> T:
         """Run `work` in a transaction, or return the result that `key` has already.
@@ -79,7 +79,7 @@ class Idempotency:
 
     async def _claim(self, transaction: Transaction, key: IdempotencyKey) -> Row[Any] | None:
         """Make the key this transaction's own, or return the row that an earlier one committed."""
-        claim = {"fingerprint": key.fingerprint(self._secret), "created_at": datetime.now(UTC), "answer": None}
+        claim = {"fingerprint": key.fingerprint(self._secret), "created_at": database_now(), "answer": None}
         try:
             await transaction.execute(insert_at_once(self._table).values(id=key.digest(), **claim))
             return None
@@ -89,7 +89,7 @@ class Idempotency:
             if error_code(error) != LOCK_WAIT:
                 raise
             raise IdempotencyKeyInUse("The first request with this Idempotency-Key still runs; try again.") from None
-        if earlier and not _expired(earlier):
+        if earlier and not earlier.expired:
             return earlier
         await transaction.execute(update(self._table).where(self._table.c.id == key.digest()).values(claim))
         return None
@@ -98,7 +98,9 @@ class Idempotency:
         await transaction.execute(update(self._table).where(self._table.c.id == key.digest()).values(answer=answer))
 
     async def _find(self, connection: AsyncConnection | Transaction, key: IdempotencyKey) -> Row[Any] | None:
-        return (await connection.execute(select(self._table).where(self._table.c.id == key.digest()))).first()
+        expired = self._table.c.created_at <= database_now(-LIFETIME)
+        statement = select(self._table, expired.label("expired")).where(self._table.c.id == key.digest())
+        return (await connection.execute(statement)).first()
 
     def _replay(self, row: Row[Any], key: IdempotencyKey, kind: type[T]) -> T:
         if not hmac.compare_digest(row.fingerprint, key.fingerprint(self._secret)):
@@ -106,7 +108,3 @@ class Idempotency:
         key.replayed()
         result: T = adapter(kind).validate_json(row.answer)
         return result
-
-
-def _expired(row: Row[Any]) -> bool:
-    return bool(row.created_at <= datetime.now(UTC) - LIFETIME)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -23,6 +23,8 @@ from tidings.redis.client import answering
 logger = logging.getLogger(__name__)
 
 STREAM = "tidings:revocations"
+COMPLETE_MARK = "tidings:revocations:complete"
+BEGUN_MARK = "tidings:revocations:begun"
 LONGEST_LIFETIME = 3600
 """Seconds that an access token may be good at most, whatever auth is told."""
 CLOCKS = 60
@@ -36,37 +38,83 @@ FRESH_SECONDS = 3.0
 """Redis was heard from within this time unless something is wrong."""
 ANNOUNCE_SECONDS = 1.5
 
+ANNOUNCE = """
+local oldest = string.format('%.0f', (redis.call('TIME')[1] - ARGV[1]) * 1000)
+for i = 2, #ARGV, 2 do
+    redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', 'sid', ARGV[i], 'until', ARGV[i + 1])
+end
+"""
+"""Adds entries, and removes those that no token depends on any more. Entry ids are times by Redis's clock, so what is
+old is decided by that clock too: a host whose clock is ahead would remove entries that still matter.
+
+KEYS: the stream. ARGV: for how many seconds an entry matters, then id and expiry of each session.
+"""
+
+COMPLETE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[2], 1) end"
+"""Sets the second key if the first still has the value that was written before the announcements."""
+
 
 class RevocationsStale(Exception):
     """Redis has not been heard from; the message says since when, and what that means."""
 
 
-async def announce(redis: Redis, sessions: Iterable[tuple[UUID, float]]) -> None:
-    """Tell every service that these sessions have ended; to tell it again does no harm.
+class Announcements:
+    """Writes which sessions have ended, for every service to read.
+
+    A mark beside the stream says that all ended sessions that matter are in it. It is lost together with the stream,
+    so a stream without it may lack some.
 
     Args:
-        redis: takes the announcement, in one round trip: some hundreds of sessions, not all there are.
-        sessions: the id of each, and the time in epoch seconds when its last access token has expired, skew included.
-
-    Raises:
-        RedisUnavailable: Redis did not confirm it in time.
+        redis: takes the announcements.
     """
-    forgotten = int((time.time() - LONGEST_LIFETIME - CLOCKS) * 1000)
-    async with answering(ANNOUNCE_SECONDS), redis.pipeline(transaction=False) as pipeline:
-        for session_id, until in sessions:
-            fields: dict[Any, Any] = {"sid": str(session_id), "until": math.ceil(until)}
-            pipeline.xadd(STREAM, fields, minid=str(forgotten), approximate=True)
-        await pipeline.execute()
 
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._announce = redis.register_script(ANNOUNCE)
+        self._complete = redis.register_script(COMPLETE)
 
-async def is_kept(redis: Redis) -> bool:
-    """Tell whether Redis has any announcement at all; after it was emptied it has none.
+    async def add(self, sessions: Iterable[tuple[UUID, float]]) -> None:
+        """Announce that these sessions have ended; to announce one again does no harm.
 
-    Raises:
-        RedisUnavailable: not known.
-    """
-    async with answering():
-        return bool(await redis.exists(STREAM))
+        Args:
+            sessions: the id of each, and the time in epoch seconds when its last access token has expired, skew
+                included. All go in one round trip: some hundreds of sessions, not all there are.
+
+        Raises:
+            RedisUnavailable: Redis did not confirm it in time.
+        """
+        arguments = [str(part) for session_id, until in sessions for part in (session_id, math.ceil(until))]
+        async with answering(ANNOUNCE_SECONDS):
+            await self._announce(keys=[STREAM], args=[LONGEST_LIFETIME + CLOCKS, *arguments])
+
+    async def are_complete(self) -> bool:
+        """Return whether all that matters is announced.
+
+        Raises:
+            RedisUnavailable: not known.
+        """
+        async with answering():
+            return bool(await self._redis.exists(COMPLETE_MARK))
+
+    async def begin_anew(self) -> str:
+        """Begin to announce all that matters, and return what `complete` needs.
+
+        Raises:
+            RedisUnavailable: Redis did not confirm it in time.
+        """
+        mark = uuid4().hex
+        async with answering():
+            await self._redis.set(BEGUN_MARK, mark)
+        return mark
+
+    async def complete(self, mark: str) -> None:
+        """Say that all that matters is announced, unless Redis lost its data since `begin_anew` returned `mark`.
+
+        Raises:
+            RedisUnavailable: Redis did not confirm it in time.
+        """
+        async with answering():
+            await self._complete(keys=[BEGUN_MARK, COMPLETE_MARK], args=[mark])
 
 
 class Revocations:
@@ -84,6 +132,7 @@ class Revocations:
         self._following = False
         self._tried = asyncio.Event()
         self._stopping = False
+        self._heard_at = 0.0
         self.as_of: datetime | None = None
         """When all that Redis had was last known."""
         self.connections = 0
@@ -101,7 +150,7 @@ class Revocations:
             raise RevocationsStale(
                 f"not heard from Redis since the start, so no ended session is known: {self._trouble}"
             )
-        age = (datetime.now(UTC) - self.as_of).total_seconds()
+        age = time.monotonic() - self._heard_at
         if age > FRESH_SECONDS:
             raise RevocationsStale(
                 f"last heard from Redis {age:.0f} s ago; until it is back, a session that ended since is refused only "
@@ -174,6 +223,7 @@ class Revocations:
             logger.info("ended sessions are known: %d that matter", len(self._until))
         self._following = True
         self.as_of = datetime.now(UTC)
+        self._heard_at = time.monotonic()
         self._tried.set()
 
     def _note_loss(self, error: Exception) -> None:

@@ -17,6 +17,7 @@ _PACKAGES = {
     "Kafka": {"java": "default-jre-headless", "mvn": "maven"},
     "kcat": {"kcat": "kcat"},
     "Node.js": {"node": "nodejs", "npm": "npm"},
+    "faketime": {"faketime": "faketime"},
 }
 
 # Debian keeps servers here, and leaves it out of the PATH of everyone but root.
@@ -44,8 +45,8 @@ def program(name: str) -> str:
 def missing() -> dict[str, str]:
     """What cannot run here: the server's name, and one line that says what to install.
 
-    The names are MariaDB, Redis, Kafka, kcat, which is the command-line client of Kafka, and Node.js, which is not a
-    server: the tests run a TypeScript client on it.
+    The names are those of the servers; kcat, which is the command-line client of Kafka; Node.js, on which the tests
+    run a TypeScript client; and faketime, which moves the clock of one process.
     """
     packages = {server: packages_for(server) for server in _PACKAGES}
     return {server: _line(server, needed) for server, needed in packages.items() if needed}

@@ -1,0 +1,53 @@
+"""The database's clock: the same expression on MariaDB and SQLite, comparable with what is stored."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Column, Integer, Table, insert, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tidings.database.columns import MARIADB, Moment, new_metadata
+from tidings.database.engine import create_engine
+from tidings.database.moments import ClocksDiffer, database_now, require_same_clock
+from tidings.database.settings import DatabaseSettings
+from tidings_local.backends import Backends
+
+metadata = new_metadata()
+moments = Table("moments", metadata, Column("id", Integer, primary_key=True), Column("at", Moment), **MARIADB)
+
+
+@pytest.fixture
+async def engine(backends: Backends) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(DatabaseSettings(url=SecretStr(backends.database("moments"))))
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    yield engine
+    await engine.dispose()
+
+
+async def test_database_now_lies_between_before_and_after(engine: AsyncEngine) -> None:
+    before = datetime.now(UTC)
+    async with engine.connect() as connection:
+        now, later = (await connection.execute(select(database_now(), database_now(timedelta(days=31))))).one()
+    after = datetime.now(UTC)
+    tolerance = timedelta(milliseconds=1)  # SQLite's clock counts in milliseconds
+    assert before - tolerance <= now <= after
+    assert abs(later - now - timedelta(days=31)) <= tolerance
+
+
+@pytest.mark.parametrize("offset", [timedelta(hours=-25), timedelta(microseconds=-1_500), timedelta(seconds=90)])
+async def test_stored_moment_compares_with_database_now(engine: AsyncEngine, offset: timedelta) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(insert(moments).values(id=1, at=database_now(offset)))
+        is_past = moments.c.at < database_now()
+        row = (await connection.execute(select(moments.c.at, is_past.label("is_past")))).one()
+    assert bool(row.is_past) == (offset < timedelta())
+    assert abs(row.at - datetime.now(UTC) - offset) < timedelta(seconds=5)
+
+
+async def test_clock_that_differs_by_more_than_allowed_is_named(engine: AsyncEngine) -> None:
+    await require_same_clock(engine, timedelta(seconds=2))
+    with pytest.raises(ClocksDiffer, match=r"this host's clock is .* s (ahead of|behind) the database's"):
+        await require_same_clock(engine, timedelta(seconds=-1))
