@@ -52,7 +52,8 @@ def replica_with_clock(system: System, name: str, moved: str) -> Iterator[Proces
         name=f"{name} {moved}",
         command=["faketime", "-f", moved, *original.command],
         environment=original.environment
-        | {"TIDINGS_HTTP_PORT": str(port), "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"},
+        | {"TIDINGS_HTTP_PORT": str(port), "TIDINGS_HTTP_MANAGEMENT_PORT": str(free_port())}
+        | {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"},
         url=f"http://127.0.0.1:{port}",
         log=original.log.with_name(f"{name}-{uuid4().hex[:8]}.log"),
         running=None,

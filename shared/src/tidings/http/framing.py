@@ -15,7 +15,7 @@ MAX_HEAD = 16 * 1024
 MAX_FIELDS = 100
 MAX_CHUNK_LINE = 256
 
-METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"})
+METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"QUERY"})
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VISIBLE = rb"[\x21-\x7e\x80-\xff]"
