@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.console import redirected
+from support.console import python, redirected
 from tidings.terminal import Listing, OutputLost, Stream, output_failure, path_argument, say
 
 BROKEN = [">&-", ">&- 2>&-", "<&- >&- 2>&-", "| exec true", "2>&1 | exec true", ">/dev/full", ">/dev/full 2>&1"]
@@ -66,6 +66,17 @@ def test_usage_keeps_its_exit_code_wherever_output_goes(redirection: str, words:
     ended = probe(redirection, *words)
     assert ended.returncode == code
     assert b"Exception ignored" not in ended.stderr
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interruption_within_exec_is_one_like_any_other(number: str, tmp_path: Path) -> None:
+    (tmp_path / "probe.py").write_text(
+        "import signal\n"
+        "from tidings.terminal import run_command\n"
+        f"run_command(lambda: exec('signal.raise_signal(signal.{number})'))\n"
+    )
+    ended = redirected("", python("probe"), {"PYTHONPATH": str(tmp_path)})
+    assert (ended.returncode, ended.stderr) == (130, b"interrupted\n")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1", "cp949", "utf-16"])

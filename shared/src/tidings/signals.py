@@ -9,8 +9,16 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STILL_STOPPING = "still shutting down; one more Ctrl-C ends the process at once, and what is not stored yet is lost"
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal interrupted a command.
+
+    It has a class of its own because Python ends `python -m` by SIGINT, whatever the exit code, once a plain
+    `KeyboardInterrupt` has left code that `exec` runs, such as the definition of a data class.
+    """
+
+
 def interrupt_on_signals() -> None:
-    """Have SIGINT, SIGTERM and SIGHUP raise `KeyboardInterrupt` wherever the process is.
+    """Have SIGINT, SIGTERM and SIGHUP raise `Interrupted` wherever the process is.
 
     With Python's own handler of SIGINT, asyncio would replace it by one that only cancels a task: a question for a
     password, which blocks the loop, would go on.
@@ -55,7 +63,7 @@ def _handle(number: signal.Signals, handler: "signal._HANDLER") -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    raise Interrupted
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
