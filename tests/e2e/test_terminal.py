@@ -219,6 +219,37 @@ def test_a_signal_while_it_starts_ends_it_cleanly(number: int, tmp_path: Path) -
     assert "Traceback" not in process.output()
 
 
+FINALIZER = """
+import signal
+from tidings.http.settings import HttpSettings
+from tidings.serving import Server, listen, server_config
+from tidings.signals import end_on_signals
+from tidings.terminal import run_command
+
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+async def app(scope, receive, send):
+    raise AssertionError("it does not start")
+
+def main():
+    end_on_signals()
+    Finalized()
+    Server(server_config(app, HttpSettings(), finish_seconds=1)).run([listen("127.0.0.1", 0, "HOST", "PORT")])
+    return 0
+
+run_command(main)
+"""
+
+
+def test_a_signal_that_interrupts_a_finalizer_is_not_forgotten() -> None:
+    """Python drops the exception that would end the process there."""
+    ended = redirected("", [sys.executable, "-c", FINALIZER], {})
+    assert ended.returncode == 0
+    assert b"Exception ignored in: <function Finalized.__del__" in ended.stderr
+
+
 def embedded(folder: Path) -> Process:
     port = free_port()
     return Process(

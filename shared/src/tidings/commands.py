@@ -167,7 +167,7 @@ def _serve(app: FastAPI, settings: ServiceSettings) -> int:
     drop_what_nobody_reads()
     gc.freeze()  # what is imported stays; the collector need not go through it again and again
     server.run(sockets)
-    return 0 if server.started else 1
+    return 0 if server.started or server.should_exit else 1
 
 
 def _outbox(kind: type[Service], table: Table) -> Command[Service]:

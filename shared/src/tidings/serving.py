@@ -18,7 +18,7 @@ from tidings.connections import Connections, Parser, protocol
 from tidings.http.settings import HttpSettings
 from tidings.listeners import close_listeners, stop_handshakes
 from tidings.settings import SettingsError
-from tidings.signals import keep_stopping
+from tidings.signals import keep_stopping, stop_is_requested
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +118,12 @@ class Server(uvicorn.Server):
         self.server_state: Connections = Connections(config.limits, config.most_connections)
         self.drains = False
         """Whether to drain before the shutdown."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve, unless a signal came before this server took the signals over, or while it prepared."""
+        self.should_exit = self.should_exit or stop_is_requested()
+        if not self.should_exit:
+            await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin the shutdown at the first signal; let it finish, without draining, at any later one."""

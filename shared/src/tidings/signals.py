@@ -6,6 +6,7 @@ from types import FrameType
 from typing import NoReturn
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_requested = False
 STILL_STOPPING = "still shutting down; one more Ctrl-C ends the process at once, and what is not stored yet is lost"
 
 
@@ -66,7 +67,17 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted
 
 
+def stop_is_requested() -> bool:
+    """Return whether a signal asked for the end that `end_on_signals` arranges.
+
+    Python drops the exception of a signal handler that interrupts a finalizer. A process that goes on then asks here.
+    """
+    return _requested
+
+
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    global _requested
+    _requested = True
     for number in STOPPING:
         _handle(number, keep_stopping)
     sys.exit(0)

@@ -13,7 +13,7 @@ from tidings_local.backends import Backends, embedded_backends, real_backends
 from tidings_local.folder import data_folder
 from tidings_local.gateway import Gateway
 from tidings_local.home import create_home
-from tidings_local.services import build_services
+from tidings_local.services import Services, build_services
 from tidings_local.settings import LocalSettings
 
 FINISH_SECONDS = 2
@@ -53,23 +53,27 @@ def _serve_until_signal(settings: LocalSettings, backends: Backends, listener: s
 
 async def _serve(settings: LocalSettings, backends: Backends, listener: socket.socket, gateways: list[Gateway]) -> None:
     services = build_services(backends, settings.data.resolve() / "secrets", settings.url)
-    await services.migrate()
     gateway = Gateway(services.apps, create_home(backends.described, lambda: gateway.states))
     gateways.append(gateway)
     limits = HttpSettings(drain_seconds=0)  # nobody balances load between several of these
     config = server_config(gateway, limits, finish_seconds=FINISH_SECONDS)
-    await _Server(config, settings, backends).serve(sockets=[listener])
+    await _Server(config, services, settings, backends).serve(sockets=[listener])
 
 
 class _Server(Server):
-    """uvicorn, saying where it is once it answers."""
+    """Migrates the databases before it serves, and says where it is once it answers.
 
-    def __init__(self, config: ServerConfig, settings: LocalSettings, backends: Backends) -> None:
+    The server has taken the signals over by then, so none interrupts a migration half-way.
+    """
+
+    def __init__(self, config: ServerConfig, services: Services, settings: LocalSettings, backends: Backends) -> None:
         super().__init__(config)
+        self._services = services
         self._settings = settings
         self._backends = backends
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._services.migrate()
         await super().startup(sockets)
         if self.started:
             say(_banner(self._settings, self._backends))
