@@ -63,7 +63,7 @@ async def test_after_a_record_that_is_too_large_its_key_is_held_back_and_the_oth
 ) -> None:
     records = [record(topic, "a", 1), record(topic, "a", 2, size=2**21), record(topic, "a", 3), record(topic, "b", 4)]
     outcomes = await publisher.publish_raw(records)
-    assert told(outcomes) == ["sent", "MessageSizeTooLargeError", "held back", "sent"]
+    assert told(outcomes) == ["sent", "RecordTooLarge", "held back", "sent"]
     assert await found(backends, topic, "a") == [1]
     assert await found(backends, topic, "b") == [4]
 
