@@ -219,7 +219,7 @@ def test_missing_programs_are_named_in_one_line(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "tidings"
     lines = missing()
-    assert list(lines) == ["MariaDB", "Redis", "Kafka", "kcat", "Node.js"]
+    assert list(lines) == ["MariaDB", "Redis", "Kafka", "kcat", "Node.js", "faketime"]
     assert lines["Kafka"] == "Kafka is not installed: apt-get install default-jre-headless maven"
     for server in (MariaDB(tmp_path / "m"), Redis(tmp_path / "r"), Kafka(tmp_path / "k")):
         with pytest.raises(ServerMissing) as caught:
