@@ -242,9 +242,9 @@ async def test_event_type_that_is_not_ascii_is_refused(instance: Instance, event
 async def test_readiness_names_each_dependency(instance: Instance) -> None:
     found = (await instance.http.get("/health/ready")).json()
     assert {name: set(service["dependencies"]) for name, service in found.items()} == {
-        "auth": {"database", "redis", "kafka", "outbox", "revocations", "signing keys"},
-        "messages": {"database", "kafka", "keys", "outbox", "revocations"},
-        "logs": {"database", "kafka", "keys", "revocations"},
+        "auth": {"clock", "database", "redis", "kafka", "outbox", "revocations", "signing keys"},
+        "messages": {"clock", "database", "kafka", "keys", "outbox", "revocations"},
+        "logs": {"clock", "database", "kafka", "keys", "revocations"},
     }
     for service in found.values():
         assert service.keys() == {"ready", "dependencies"}
