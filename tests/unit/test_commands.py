@@ -180,7 +180,7 @@ def test_a_database_in_a_folder_that_is_not_there_is_told_before_anything_is_ope
     assert run("migrate") == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert f"TIDINGS_DATABASE_URL: there is no folder {database.parent}/none" in told.err
+    assert "TIDINGS_DATABASE_URL: the folder of the file does not exist or cannot be written" in told.err
     assert "Traceback" not in told.err
 
 

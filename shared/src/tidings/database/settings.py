@@ -64,8 +64,8 @@ def _sqlite_path(rest: str) -> Path:
 
 
 def _check_file(path: Path) -> None:
-    """Raise `ValueError` when SQLite could not open `path`."""
+    """Raise `ValueError` when SQLite could not open `path`; its text shows nothing of it, which may be a password."""
     if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a file")
+        raise ValueError("names a folder, not a file")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"there is no folder {path.parent} that can be written")
+        raise ValueError("the folder of the file does not exist or cannot be written")
