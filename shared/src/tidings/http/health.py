@@ -55,7 +55,7 @@ class Health:
     died: list[str] = field(default_factory=list)
     """Background loops that ended of an error that nobody expected; only a new process helps."""
     management_port: int | None = None
-    """Whoever asks at this port learns the reasons."""
+    """Everybody who asks at this port learns the reasons."""
 
 
 class Dependency(BaseModel):
