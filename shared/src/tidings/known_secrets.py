@@ -1,7 +1,8 @@
 """Known secrets: what the settings of this process keep secret, so that no text of a library can show it.
 
 Settings remember their secrets here by themselves. Code that logs, prints or answers a text that may have come from a
-library cleans the text here first. Settings are checked so that no library misreads them; this is the second line of defence.
+library cleans the text here first.
+Settings are checked so that no library misreads them; this is the second line of defence.
 """
 
 import json
