@@ -50,7 +50,7 @@ async def ask_while_restarting(
 
 @pytest.mark.parametrize("parser", PARSERS)
 async def test_restarts_fail_no_request_of_kept_connections(parser: Parser) -> None:
-    replicas = [Replica(parser, HttpSettings(drain_seconds=0.3)) for _ in range(2)]
+    replicas = [Replica(parser, HttpSettings(drain_seconds=1)) for _ in range(2)]
     restarts = [act for replica in replicas for act in (replica.stop, replica.start)]
     try:
         async with balancer(*(replica.port for replica in replicas)) as front:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
 
+import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidings.connections import Parser
@@ -72,11 +73,13 @@ class Replica:
         self.start()
 
     def start(self) -> None:
-        """Start it; it listens when this returns."""
+        """Start it; it answers when this returns."""
         listener = socket.create_server(("127.0.0.1", self.port), backlog=2048)
         self._server = Server(server_config(bare, self._limits, finish_seconds=5, parser=self._parser))
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name=f"replica at {self.port}")
         self._thread.start()
+        # A server that is stopped before it has started never takes the connections that wait at its listener.
+        httpx.get(f"http://127.0.0.1:{self.port}/", timeout=30).raise_for_status()
 
     def stop(self) -> None:
         """End it as SIGTERM does."""

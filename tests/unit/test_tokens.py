@@ -22,11 +22,9 @@ from unit.fakes import EndedSessions
 MINA = Principal(UUID(int=1), "미나", "admin", UUID(int=2))
 
 
-NOW = datetime.now(UTC)
-
-
 def token_of(issuer: TokenIssuer) -> str:
-    return issuer.issue(MINA, NOW, NOW + timedelta(days=1))[0]
+    now = datetime.now(UTC)
+    return issuer.issue(MINA, now, now + timedelta(days=1))[0]
 
 
 def made_in(folder: Path, ring: Keyring | None = None) -> TokenIssuer:
@@ -45,8 +43,10 @@ def test_the_header_says_type_algorithm_and_key(tmp_path: Path) -> None:
 
 def test_a_token_says_who_for_whom_and_for_how_long(tmp_path: Path) -> None:
     issuer = made_in(tmp_path)
-    claims = jwt.decode(token_of(issuer), options={"verify_signature": False})
-    assert claims["iat"] == int(NOW.timestamp())
+    now = datetime.now(UTC)
+    token, _ = issuer.issue(MINA, now, now + timedelta(days=1))
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert claims["iat"] == int(now.timestamp())
     assert claims["exp"] - claims["iat"] == issuer.lifetime == 300
     assert {name: claims[name] for name in ("iss", "aud", "sub", "sid", "name", "role")} == {
         "iss": "https://tidings.local",
@@ -62,7 +62,8 @@ def test_a_token_says_who_for_whom_and_for_how_long(tmp_path: Path) -> None:
 
 def test_a_token_does_not_outlive_its_session(tmp_path: Path) -> None:
     """What has expired can no longer be ended, so nothing of it may still be good."""
-    token, seconds = made_in(tmp_path).issue(MINA, NOW, NOW + timedelta(seconds=60))
+    now = datetime.now(UTC)
+    token, seconds = made_in(tmp_path).issue(MINA, now, now + timedelta(seconds=60))
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == seconds
     assert 58 <= seconds <= 60
