@@ -59,7 +59,9 @@ async def signed_in(instance: Instance, username: str) -> httpx.Response:
     return await instance.http.post("/api/login", json={"username": username, "password": PASSWORD})
 
 
-@pytest.mark.parametrize("text", ["\u3164", " \u3164\n", "\u200b\u2060", "\u2800", "\ufe0f", "\u001b\u009b"], ids=ascii)
+@pytest.mark.parametrize(
+    "text", ["\u3164", " \u3164\n", "\u200b\u2060", "\u2800", "\ufe0f", "\ufdd0\U0001fffe", "\u001b"], ids=ascii
+)
 async def test_message_that_shows_nothing_is_refused(instance: Instance, me: dict[str, str], text: str) -> None:
     spaces, answer = await post(instance, me, "  "), await post(instance, me, text)
     assert answer.status_code == spaces.status_code == 422

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import StringConstraints, TypeAdapter
 
-from tidings.text import BLANK, IGNORABLE, is_invisible, one_line, shows_something
+from tidings.text import BLANK, IGNORABLE, NONCHARACTERS, is_invisible, one_line, shows_something
 
 CODE_POINTS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
 FAMILY = "👩\u200d👩\u200d👧"
@@ -34,6 +34,12 @@ def test_the_ignorable_characters_are_those_of_unicode() -> None:
     assert len(listed) + len(others) == len(CODE_POINTS)
 
 
+def test_the_noncharacters_are_those_of_unicode() -> None:
+    listed = characters(NONCHARACTERS)
+    assert len(listed) == 66  # for ever: Unicode's stability policy
+    assert matches(r"^\p{Noncharacter_Code_Point}+$", listed)
+
+
 def test_every_format_character_is_invisible_or_an_arabic_number_sign() -> None:
     """A format character that Unicode adds must be looked at before it counts as visible."""
     formats = [character for character in CODE_POINTS if unicodedata.category(character) == "Cf"]
@@ -42,7 +48,7 @@ def test_every_format_character_is_invisible_or_an_arabic_number_sign() -> None:
     assert visible == set(characters((*signs, (0x110BD, 0x110BD), (0x110CD, 0x110CD))))
 
 
-@pytest.mark.parametrize("character", [*characters(IGNORABLE[:-1] + BLANK), "\U000e0020", "\U000e01ef"], ids=ascii)
+@pytest.mark.parametrize("character", [*characters(IGNORABLE[:-1] + BLANK + NONCHARACTERS), "\U000e0020"], ids=ascii)
 def test_an_invisible_character_shows_nothing(character: str) -> None:
     assert is_invisible(character)
     assert not shows_something(character * 3)

@@ -31,16 +31,22 @@ BLANK = (
     (0x1D159, 0x1D159),  # musical null notehead
 )
 """Characters without that property whose glyph is empty all the same. No property of Unicode lists them."""
+NONCHARACTERS = (
+    (0xFDD0, 0xFDEF),
+    *((plane + 0xFFFE, plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000)),
+)
+"""Code points that will never be characters (Unicode's property Noncharacter_Code_Point)."""
+_NOTHING = IGNORABLE + BLANK + NONCHARACTERS
 
 SHOWS_NOTHING = r"\x01-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000" + "".join(
-    rf"\u{first:04x}-\u{last:04x}" for first, last in IGNORABLE + BLANK if last <= 0xFFFF
+    rf"\u{first:04x}-\u{last:04x}" for first, last in _NOTHING if last <= 0xFFFF
 )
-"""Spaces, controls but NUL, and invisible characters, for a class of a regular expression of the API documents.
+"""Spaces, controls but NUL, invisible characters and noncharacters: a class for patterns of the API documents.
 
 Regular expressions of all languages understand it. Therefore `\\s` is not in it, nor is any character above U+FFFF.
 """
 
-_INVISIBLE = "".join(f"{chr(first)}-{chr(last)}" for first, last in IGNORABLE + BLANK)
+_INVISIBLE = "".join(f"{chr(first)}-{chr(last)}" for first, last in _NOTHING)
 _GAP = r"\s\x00-\x1f\x7f-\x9f"
 _INVISIBLES = re.compile(f"[{_INVISIBLE}]+")
 _GAPS = re.compile(f"[{_GAP}]+")
@@ -56,8 +62,8 @@ def is_invisible(character: str) -> bool:
 def shows_something(text: str) -> bool:
     """Return whether anything of `text` can be seen.
 
-    Spaces, controls and invisible characters show nothing. A combining mark by itself does, and so do private and
-    unassigned code points: Python's Unicode tables may be older than an emoji that everybody else can see.
+    Spaces, controls, invisible characters and noncharacters show nothing. A combining mark by itself does, and so do
+    private and unassigned code points: Python's Unicode tables may be older than an emoji that everybody else can see.
     """
     return _VISIBLE.search(text) is not None
 
