@@ -89,10 +89,33 @@ def test_a_missing_character_is_escaped(encoding: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [[b"\xff"], [b"list", b"caf\xe9"], [b"list", b"--file", b"\xb9\xce"]], ids=repr)
-def test_an_argument_that_is_not_utf8_is_one_line(words: list[str | bytes]) -> None:
-    ended = probe("", *words)
+@pytest.mark.parametrize("locale", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0"}], ids=["locale", "without UTF-8"])
+def test_an_argument_that_is_not_utf8_is_one_line(words: list[str | bytes], locale: dict[str, str]) -> None:
+    ended = redirected("", [sys.executable, "-c", ARGUMENTS, *words], locale)
     line = f"argument {len(words)} is not valid UTF-8: type it again where the terminal and locale use UTF-8\n"
     assert (ended.returncode, ended.stdout, ended.stderr.decode()) == (1, b"", line)
+
+
+ARGUMENTS = """
+import sys
+from tidings.terminal import file_path, run_command
+
+def main():
+    file_path(sys.argv[1]).write_text(ascii(sys.argv[1:]), "ascii")
+    return 0
+
+run_command(main)
+"""
+
+
+@pytest.mark.parametrize(
+    "locale", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"LC_ALL": "C.UTF-8"}], ids=["without UTF-8", "with UTF-8"]
+)
+def test_arguments_are_utf8_whatever_the_locale(locale: dict[str, str], tmp_path: Path) -> None:
+    words = [str(tmp_path / "파일 é"), "민아나둘", "☂"]
+    ended = redirected("", [sys.executable, "-c", ARGUMENTS, *words], locale)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert (tmp_path / "파일 é").read_text("ascii") == ascii(words)
 
 
 @contextmanager

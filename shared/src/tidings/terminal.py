@@ -97,7 +97,7 @@ def run_command(main: Callable[[], int]) -> NoReturn:
     _replace_streams()
     interrupt_on_signals()
     try:
-        code = _refuse_arguments(sys.argv[1:]) or main()
+        code = _decode_arguments(sys.argv) or main()
     except OutputLost as error:
         complain(f"standard output cannot be written: {error}")
         code = 1
@@ -141,6 +141,15 @@ def path_argument(text: str) -> Path:
     """Return the path in an argument; raise when there is none, which `Path` would take for the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("is empty; name a file or folder")
+    return file_path(text)
+
+
+def file_path(text: str) -> Path:
+    """Return the path of a file that is named in an argument, also where the locale's encoding lacks its characters."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return Path(os.fsdecode(text.encode()))  # the octets that `_decode_arguments` took for UTF-8
     return Path(text)
 
 
@@ -175,13 +184,19 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
-def _refuse_arguments(arguments: list[str]) -> int:
-    """Return 1, after a line that says so, when an argument is not UTF-8; else 0.
+def _decode_arguments(arguments: list[str]) -> int:
+    """Read as UTF-8, in place, the arguments that the locale's encoding cannot read, such as that of `LC_ALL=C`.
 
-    The line does not repeat the argument, which may be a password in the wrong place.
+    Returns 1, after a line that says so, when an argument is not UTF-8 either; else 0. The line does not repeat the
+    argument, which may be a password in the wrong place.
     """
-    for position, argument in enumerate(arguments, start=1):
+    for position, argument in enumerate(arguments):
         if any("\ud800" <= character <= "\udfff" for character in argument):  # how Python keeps undecodable bytes
-            complain(f"argument {position} is not valid UTF-8: type it again where the terminal and locale use UTF-8")
-            return 1
+            try:
+                arguments[position] = os.fsencode(argument).decode()
+            except UnicodeDecodeError:
+                complain(
+                    f"argument {position} is not valid UTF-8: type it again where the terminal and locale use UTF-8"
+                )
+                return 1
     return 0
