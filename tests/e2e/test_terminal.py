@@ -113,6 +113,16 @@ def test_an_admin_is_made_wherever_the_message_goes(
     assert ended.stdout.decode() == printed.format(username if encoding == "utf-8" else username.split("-")[1])
 
 
+def test_an_admin_is_made_in_a_locale_without_utf8(account_folder: Path) -> None:
+    file = account_folder / "비밀번호"
+    file.write_text(PASSWORD, "utf-8")
+    command = python("tidings_auth", "create-admin", "민아나둘", "--password-file", str(file))
+    ended = redirected("", command, environment(account_folder) | {"LC_ALL": "C", "PYTHONUTF8": "0"})
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.decode() == "\\ubbfc\\uc544\\ub098\\ub458 is an admin now\n"
+    assert "민아나둘" in usernames(account_folder)
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

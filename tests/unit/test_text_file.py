@@ -12,10 +12,6 @@ def test_utf8_is_read_without_its_mark(octets: bytes) -> None:
     assert decode(octets) == TEXT
 
 
-def test_only_one_mark_is_cut() -> None:
-    assert decode(b"\xef\xbb\xbf" * 2) == "\ufeff"
-
-
 @pytest.mark.parametrize(
     ("octets", "problem"),
     [
@@ -26,6 +22,8 @@ def test_only_one_mark_is_cut() -> None:
         ("ascii".encode("utf-32-be"), "it has NUL bytes"),
         ("비밀".encode("euc-kr"), "it is not UTF-8; save it as UTF-8"),
         (b"secret\xff", "it is not UTF-8; save it as UTF-8"),
+        (b"\xef\xbb\xbf" * 2 + b"secret", "it begins with two byte order marks; save it as UTF-8 without any"),
+        (b"\xef\xbb\xbf" * 3, "it begins with two byte order marks"),
     ],
 )
 def test_another_encoding_is_named(octets: bytes, problem: str) -> None:

@@ -6,9 +6,9 @@ All of it is written to the database alone; the running service tells the others
 import argparse
 import contextlib
 import getpass
+import re
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from tidings.database.transactions import Database, Transaction
 from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.settings import Settings, group
-from tidings.terminal import Listing
+from tidings.terminal import Listing, file_path
 from tidings.text import one_line
 from tidings.text_file import decode
 from tidings_auth import usernames
@@ -39,6 +39,8 @@ SOURCE = "tidings-auth"
 FILE_HELP = "file with the password on one line in UTF-8, - for standard input; without it you are asked"
 MAX_OCTETS = 4096
 """More than any password has."""
+_STRAY = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+"""Controls, line separators and byte order marks: nobody types these, but editors and shells leave them behind."""
 
 Work = Callable[["Management", argparse.Namespace], Coroutine[Any, Any, str]]
 
@@ -216,13 +218,14 @@ def _in_file(file: str) -> str:
     """Return the one line of a file, without the line's end, and otherwise exactly as it is there."""
     name = "standard input" if file == "-" else one_line(file)
     try:
-        with contextlib.nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as opened:
+        with contextlib.nullcontext(sys.stdin.buffer) if file == "-" else file_path(file).open("rb") as opened:
             octets = opened.read(MAX_OCTETS + 1)
         line = decode(octets).removesuffix("\n").removesuffix("\r")
         if not line:
             raise ValueError("it is empty")
         if len(octets) > MAX_OCTETS or "\n" in line or "\r" in line:
             raise ValueError("it has more than one line, or a very long one; put the password there alone")
+        _refuse_stray(line)
     except OSError as error:
         raise ValueError(f"{name}: {error.strerror}") from None
     except ValueError as error:
@@ -239,4 +242,10 @@ def _asked() -> str:
         raise ValueError("it was not given") from None
     if again != password:
         raise ValueError("the two are not the same")
+    _refuse_stray(password)
     return password
+
+
+def _refuse_stray(password: str) -> None:
+    if _STRAY.search(password):
+        raise ValueError("it has a control character, line separator or byte order mark in it; remove that")
