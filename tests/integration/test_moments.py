@@ -1,6 +1,7 @@
 """The database's clock: the same expression on MariaDB and SQLite, comparable with what is stored."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,10 +9,13 @@ from pydantic import SecretStr
 from sqlalchemy import Column, Integer, Table, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidings.composition import Parts
 from tidings.database.columns import MARIADB, Moment, new_metadata
 from tidings.database.engine import create_engine
 from tidings.database.moments import ClocksDiffer, database_now, require_same_clock
 from tidings.database.settings import DatabaseSettings
+from tidings.http.health import readiness
+from tidings.telemetry.setup import Telemetry
 from tidings_local.backends import Backends
 
 metadata = new_metadata()
@@ -51,3 +55,13 @@ async def test_clock_that_differs_by_more_than_allowed_is_named(engine: AsyncEng
     await require_same_clock(engine, timedelta(seconds=2))
     with pytest.raises(ClocksDiffer, match=r"this host's clock is .* s (ahead of|behind) the database's"):
         await require_same_clock(engine, timedelta(seconds=-1))
+
+
+async def test_clock_difference_names_its_own_setting(backends: Backends) -> None:
+    settings = DatabaseSettings(url=SecretStr(backends.database("moments")))
+    async with AsyncExitStack() as stack:
+        parts = Parts(stack, Telemetry("test"))
+        parts.database(settings.model_copy(update={"max_clock_difference_seconds": -1}), "tidings_messages")
+        clock = (await readiness(parts.health)).dependencies["clock"]
+    assert not clock.ok
+    assert clock.setting == "TIDINGS_DATABASE_MAX_CLOCK_DIFFERENCE_SECONDS"

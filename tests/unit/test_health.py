@@ -94,6 +94,17 @@ async def test_one_dependency_that_is_down_is_named_with_reason_and_setting() ->
     }
 
 
+@pytest.mark.parametrize(
+    ("error", "setting"),
+    [(ValueError("differs"), "TIDINGS_Y"), (OSError("away"), "TIDINGS_X"), (TimeoutError(), "TIDINGS_X")],
+)
+async def test_an_error_with_a_setting_of_its_own_names_it(error: Exception, setting: str) -> None:
+    check = failing(error)
+    check.setting_by_error = {ValueError: "TIDINGS_Y"}
+    found = await readiness(Health({"clock": check}))
+    assert found.dependencies["clock"].setting == setting
+
+
 async def test_a_database_error_is_told_without_its_statement_and_values() -> None:
     error = OperationalError("SELECT secret FROM users", {"name": "mina"}, OSError("cannot connect"))
     found = await readiness(Health({"database": failing(error)}))

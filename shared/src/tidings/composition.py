@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from tidings.database.engine import create_engine
 from tidings.database.migrations import require_head
-from tidings.database.moments import require_same_clock
+from tidings.database.moments import ClocksDiffer, require_same_clock
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database
 from tidings.http.bearer import TokenVerifier
@@ -70,7 +70,9 @@ class Parts:
         self.health.checks["database"] = Check(lambda: require_head(engine, package), "TIDINGS_DATABASE_URL")
         allowed = timedelta(seconds=settings.max_clock_difference_seconds)
         self.health.checks["clock"] = Check(
-            lambda: require_same_clock(engine, allowed), "TIDINGS_DATABASE_MAX_CLOCK_DIFFERENCE_SECONDS"
+            lambda: require_same_clock(engine, allowed),
+            "TIDINGS_DATABASE_URL",
+            {ClocksDiffer: "TIDINGS_DATABASE_MAX_CLOCK_DIFFERENCE_SECONDS"},
         )
         return Database(engine, settings.deadline_seconds)
 

@@ -7,7 +7,7 @@ admins, to the management port when there is one, and to the log when they chang
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
@@ -34,6 +34,8 @@ class Check:
     """Raises when the dependency is not usable."""
     setting: str | None
     """The environment variable to look at when it is not, unless the reason names another."""
+    setting_by_error: Mapping[type[Exception], str] = field(default_factory=dict)
+    """The variable to look at instead when the check raises one of these errors."""
     only_to_start: bool = False
     """The service goes on without it once it was there: its later absence is shown, but takes no traffic away."""
     only_shown: bool = False
@@ -110,16 +112,18 @@ async def readiness(health: Health) -> Readiness:
 
 
 async def _examine(name: str, check: Check) -> Dependency:
-    reason = await _trouble(check)
+    error = await _trouble(check)
+    reason = _reason(error) if error else None
+    setting = check.setting_by_error.get(type(error), check.setting) if error else None
     as_of = check.as_of() if check.as_of else None
-    _log_change(name, check, reason)
+    _log_change(name, check, reason, setting)
     if reason:
-        return Dependency(ok=False, reason=reason, setting=check.setting, as_of=as_of)
+        return Dependency(ok=False, reason=reason, setting=setting, as_of=as_of)
     check.seen = True
     return Dependency(ok=True, reason=None, setting=None, as_of=as_of)
 
 
-def _log_change(name: str, check: Check, reason: str | None) -> None:
+def _log_change(name: str, check: Check, reason: str | None, setting: str | None) -> None:
     """Log a reason of a kind that is new since the dependency was usable, and that it is usable again."""
     if reason is None:
         if check.logged:
@@ -129,17 +133,17 @@ def _log_change(name: str, check: Check, reason: str | None) -> None:
     kind = VARYING.sub("0", reason)
     if kind not in check.logged:
         check.logged.add(kind)
-        logger.warning("dependency %s is not usable: %s (%s)", name, reason, check.setting)
+        logger.warning("dependency %s is not usable: %s (%s)", name, reason, setting)
 
 
-async def _trouble(check: Check) -> str | None:
+async def _trouble(check: Check) -> Exception | None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await check.run()
     except TimeoutError:
-        return f"no answer within {CHECK_SECONDS} s"
+        return TimeoutError(f"no answer within {CHECK_SECONDS} s")
     except Exception as error:
-        return _reason(error)
+        return error
     return None
 
 
