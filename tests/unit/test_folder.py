@@ -33,6 +33,12 @@ def test_a_folder_is_free_again_after_an_error(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_of_endless_links_is_refused_by_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(SettingsError, match="DATA: it is a symbolic link that leads back to itself"):
+        data_folder(tmp_path / "link").__enter__()
+
+
 def test_a_path_that_is_no_folder_is_refused_by_its_variable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):

@@ -17,7 +17,10 @@ def data_folder(path: Path) -> Iterator[Path]:
     Raises:
         SettingsError: it cannot be written, or another process uses it.
     """
-    path = path.resolve()
+    try:
+        path = path.resolve()
+    except RuntimeError:
+        raise SettingsError("DATA: it is a symbolic link that leads back to itself") from None
     if "?" in str(path) or "%" in str(path):
         raise SettingsError(f"DATA: {path} has a ? or % in it, which an address of a database cannot have")
     try:
