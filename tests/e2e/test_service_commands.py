@@ -13,6 +13,7 @@ import pytest
 from support.client import eventually
 from support.servers import RealServers
 from support.system import Process
+from tidings.standard_variables import UNUSED
 from tidings_local.servers.ports import free_port
 
 COMPLETE = {
@@ -99,7 +100,13 @@ WRONG = {
     "TIDINGS_KAFKA_BOOTSTRAP_SERVERS": "u:SECRETPART@127.0.0.1:9092",
     "TIDINGS_HTTP_PUBLIC_URL": "not-a-SECRETPART-url",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:SECRETPART@127.0.0.1:4318",
-    "OTEL_EXPORTER_OTLP_HEADERS": "SECRETPART",
+    "OTEL_EXPORTER_OTLP_HEADERS": "x=SECRETPART%EB%AF%BC",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "SECRETPART",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "SECRETPART",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "SECRETPART",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "SECRETPART",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": "/SECRETPART",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9999",
     "OTEL_EXPORTER_OTLP_TIMEOUT": "SECRETPART",
     "OTEL_TRACES_SAMPLER": "SECRETPART",
     "OTEL_TRACES_SAMPLER_ARG": "2",
@@ -123,10 +130,21 @@ def test_wrong_settings_end_the_start_named_and_not_shown(package: str, tmp_path
     assert "PART" not in ended.stderr
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_redis_in_memory_ends_the_start_in_production(package: str, tmp_path: Path) -> None:
+    changes = {"TIDINGS_ENVIRONMENT": "production", "TIDINGS_SIGNING_GENERATE": "false"}
+    ended = command(package, "serve", settings(tmp_path, TIDINGS_REDIS_URL="memory://redis", **changes))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "  TIDINGS_REDIS_URL: memory:// is for TIDINGS_ENVIRONMENT=development only" in ended.stderr
+
+
 def test_variables_that_tidings_does_not_use_do_not_matter(tmp_path: Path) -> None:
-    unused = {"OTEL_PROPAGATORS": "nothing", "OTEL_PYTHON_CONTEXT": "nothing", "OTEL_BSP_MAX_QUEUE_SIZE": ""}
+    unused = {**dict.fromkeys(UNUSED, "("), "OTEL_BSP_MAX_QUEUE_SIZE": ""}
     ended = command("tidings_messages", "migrate", settings(tmp_path, **unused))
     assert (ended.returncode, ended.stderr) == (0, "")
+    listed = command("tidings", "topics", unused)  # whose usage is wrong
+    assert listed.returncode == 2
+    assert "usage: python -m tidings topics" in listed.stderr
 
 
 def test_a_taken_management_port_ends_the_start_with_its_name(tmp_path: Path) -> None:

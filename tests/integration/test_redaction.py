@@ -34,6 +34,7 @@ from tidings.kafka.settings import KafkaSettings
 from tidings.outbox.record import Outbox
 from tidings.outbox.relay import Relay
 from tidings.outbox.table import outbox_table
+from tidings.standard_variables import StandardVariables
 from tidings.telemetry.setup import Telemetry
 from tidings_local.backends import Backends
 from tidings_log_consumer.ingest import Ingest
@@ -77,7 +78,8 @@ class Bench:
         monkeypatch.setitem(CATALOGUE, Here.type(), Here)
         self.kind = Here
         self.metrics = InMemoryMetricReader()
-        self.telemetry = Telemetry(SOURCE, collector.url, metric_readers=[self.metrics])
+        settings = StandardVariables.model_validate({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url})
+        self.telemetry = Telemetry(SOURCE, settings, metric_readers=[self.metrics])
         self.kafka = KafkaSettings(bootstrap_servers=backends.kafka, fetch_max_wait_ms=10)
         metadata = new_metadata()
         self.outbox = Outbox(outbox_table(metadata), SOURCE)

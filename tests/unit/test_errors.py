@@ -22,7 +22,7 @@ COMMON = {
     "database": {"url": "sqlite+aiosqlite:///unused.db"},
     "kafka": {"bootstrap_servers": "unused:9092"},
     "activity": {"address_key": "0123456789abcdef"},
-    "redis": {"url": "memory://unused"},
+    "redis": {"url": "redis://unused"},
 }
 TOKENS = {"jwks_url": "http://unused/keys"}
 

@@ -4,17 +4,21 @@ A setting without a row fails, so a new one cannot be forgotten. Where a refused
 not.
 """
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies
 from pydantic import SecretStr
 
 from support.certificates import Authority
 from support.settings import COMPLETE, PLACES
+from tidings import addresses
 from tidings.settings import Settings, SettingsError, load
+from tidings_auth.settings import AuthSettings
 from tidings_local.settings import read_settings
 from tidings_messages.settings import MessagesSettings
 
@@ -112,20 +116,45 @@ def word(*values: str) -> Row:
     return Row(accepts, {"something": "Input should be", f" {values[0]}": "Input should be"})
 
 
-FILE = Row(
-    {"{folder}/ca.pem": Path("{folder}/ca.pem"), "": None},
-    {"{folder}/none": "there is no such file", "{folder}": "there is no such file"},
-)
+def same(*texts: str) -> dict[str, object]:
+    """Return texts that are taken as they are."""
+    return {text: text for text in texts}
+
+
 HEADERS = Row(
-    {"a=b": "a=b", "authorization=Basic%20c2VjcmV0,x=y": "authorization=Basic%20c2VjcmV0,x=y", "": None},
-    dict.fromkeys(("s3cret", "=s3cret", "a=", "a=b,s3cret", "a b=s3cret", "a=%0as3cret", "a=s3cret\n,b"), "name=value"),
+    {
+        "a=b": "a=b",
+        **same("authorization=Basic%20c2VjcmV0,x=y", "x=%C3%96"),
+        "authorization=Bearer t0ken, x = y=": "authorization=Bearer t0ken, x = y=",
+        "": None,
+    },
+    dict.fromkeys(
+        (
+            *(
+                "s3cret",
+                "=s3cret",
+                "a=",
+                "a=b,s3cret",
+                "a b=s3cret",
+                "a=%0as3cret",
+                "a=s3cret\n,b",
+                "a=\ns3cret",
+                "a=s3cret,",
+            ),
+            *("a=s3cret%EB%AF%BC", "a=s3cret%C2%85", "a=s3cret%ff", "a=민s3cret", "a=s3cret%zz", "a=s3cret%"),
+            *("a=Bearer%20s3cret x", 'a="s3cret"', "a=s3cret;b", "a=s3cret\\", "a%20b=s3cret", "a=\x07s3cret"),
+        ),
+        "must be name=value pairs, separated by commas, with percent-encoded values in Latin-1",
+    ),
 )
-KAFKA_FILE_ERRORS = {
-    "": "is empty",
+NO_FILE = {
     "{folder}/none": "there is no such file",
     "{folder}": "there is no such file",
-    "{folder}/text.pem": "holds no PEM certificates",
+    "{folder}/s3cret" + "x" * 300: "there is no such file",
+    "{folder}/text.pem/s3cret": "there is no such file",
 }
+CERTIFICATE_ERRORS = {**NO_FILE, "{folder}/text.pem": "holds no PEM certificates"}
+KAFKA_FILE_ERRORS = {"": "is empty", **CERTIFICATE_ERRORS}
 HTTP = {
     "": "must start with http:// or https://",
     "auth:8000/keys": "must start with",
@@ -153,6 +182,7 @@ HTTP = {
     "http://-a/keys": "neither a host name nor an IP address",
     "http://1.2.3/keys": "neither a host name nor an IP address",
     "http://1.2.3.256/keys": "neither a host name nor an IP address",
+    "http://0x7f000001/keys": "neither a host name nor an IP address",
     "http://::1/keys": "IPv6 addresses go in brackets",
     "http://[::g]/keys": "not an IPv6 address",
     "http://[auth]/keys": "brackets",
@@ -184,16 +214,15 @@ USERINFO = {
     "{scheme}://u:s3cret@[::1/0": "IPv6",
     "{scheme}://u:s3cret@::1/0": "IPv6",
     "{scheme}://u:s3cret@h_!/0": "neither a host name nor an IP address",
+    "{scheme}://u:s3cret@0x7f000001/0": "neither a host name nor an IP address",
+    "{scheme}://u:s3cret@2130706433/0": "neither a host name nor an IP address",
+    "{scheme}://u:s3cret@0177.0.0.1/0": "neither a host name nor an IP address",
+    "{scheme}://u:s3cret@127.1/0": "neither a host name nor an IP address",
     " {scheme}://u:s3cret@h/0": "must start with",
     "{scheme}:/u:s3cret@h/0": "must start with",
     "s3cret": "must start with",
     "": "must start with",
 }
-
-
-def same(*texts: str) -> dict[str, object]:
-    """Return texts that are taken as they are."""
-    return {text: text for text in texts}
 
 
 def userinfo(scheme: str) -> dict[str, str]:
@@ -207,6 +236,33 @@ MILLISECONDS = optional(whole(1, 86_400_000))
 SECONDS = optional(real(0.001, 3600, below="0"))
 COMPRESSION = word("none", "gzip", "deflate")
 PORT = whole(1, 65535)
+SIGNALS = ("", "TRACES_", "METRICS_")
+ENDPOINT = Row(
+    {**same("http://collector:4318/v1/traces", "https://collector", "http://collector/x/"), "": None, " ": None},
+    {
+        "collector:4317": "must start with http:// or https://",
+        "http://collector/?key=s3cret": "must not have a query",
+        **{text: said for text, said in HTTP.items() if text},
+    },
+)
+AUTHORITIES = Row({"{folder}/ca.pem": Path("{folder}/ca.pem"), "": None}, CERTIFICATE_ERRORS)
+PROVIDER = Row({"": None}, {"s3cret": "must be the name of a credential provider that is installed"})
+PATTERNS = Row({"x-.*, accept": "x-.*, accept", "": None}, {"s3cret(": "must be regular expressions"})
+
+
+def client_certificate(signal: str) -> Row:
+    """Return the row of a client's certificate, in whose file its key may be."""
+    return Row({"{folder}/mina.pem": Path("{folder}/mina.pem"), "": None}, CERTIFICATE_ERRORS)
+
+
+def client_key(signal: str) -> Row:
+    """Return the row of the key of a client's certificate."""
+    return Row(
+        {"{folder}/mina.pem": Path("{folder}/mina.pem"), "": None},
+        {**NO_FILE, "{folder}/text.pem": "is not the PEM key of that certificate"},
+        {f"OTEL_EXPORTER_OTLP_{signal}CLIENT_CERTIFICATE": "{folder}/mina.pem"},
+    )
+
 
 ROWS: dict[str, Row] = {
     "TIDINGS_ENVIRONMENT": choice("production", "development"),
@@ -226,6 +282,7 @@ ROWS: dict[str, Row] = {
             "256.0.0.1": "neither",
             "[localhost]": "brackets",
             "x" * 64: "neither",
+            **dict.fromkeys(("0x7f000001", "0X7F.1", "127.0.0.0x1", "0177.0.0.1", "2130706433", "127.1"), "neither"),
             "::g": "not an IPv6 address",
         },
     ),
@@ -287,6 +344,8 @@ ROWS: dict[str, Row] = {
             "sqlite+aiosqlite:///100%.db": "two hexadecimal digits",
             "sqlite+aiosqlite:///{folder}": "names a folder, not a file",
             "sqlite+aiosqlite:///{folder}/none/x.db": "the folder of the file does not exist",
+            "sqlite+aiosqlite:///{folder}/s3cret" + "x" * 300 + "/x.db": "the folder of the file does not exist",
+            "sqlite+aiosqlite:///{folder}/s3cret" + "x" * 300: "the name of the file is too long",
             "sqlite+aiosqlite:///u:s3cret@db/x": "the folder of the file does not exist",
         },
     ),
@@ -300,8 +359,8 @@ ROWS: dict[str, Row] = {
             "redis://redis:6379/0",
             "redis://:p@redis:6379/15",
             "rediss://u:%40%23@[::1]:6379/0",
-            "rediss://redis/0?ssl_ca_certs=/etc/ca.pem&ssl_certfile=/c.pem",
-            "memory://redis",
+            "rediss://redis/0?ssl_ca_certs={folder}/ca.pem&ssl_certfile={folder}/mina.pem",
+            "rediss://redis/0?ssl_certfile={folder}/mina.pem&ssl_keyfile={folder}/mina.pem",
         ),
         {
             **userinfo("redis"),
@@ -318,6 +377,18 @@ ROWS: dict[str, Row] = {
             "rediss://redis/0?ssl_cert_reqs=none": "takes no parameters; rediss:// takes",
             "rediss://redis/0?ssl_keyfile=a&ssl_keyfile=b": "takes no parameters",
             "rediss://redis/0?": "takes no parameters",
+            **{
+                f"rediss://:s3cret@redis/0?ssl_{name}={file}": f"ssl_{name}: {said}"
+                for name in ("ca_certs", "certfile")
+                for file, said in {**CERTIFICATE_ERRORS, "": "there is no such file"}.items()
+            },
+            **{
+                f"rediss://redis/0?ssl_certfile={{folder}}/mina.pem&ssl_keyfile={file}": f"ssl_keyfile: {said}"
+                for file, said in {**NO_FILE, "{folder}/text.pem": "is not the PEM key of that certificate"}.items()
+            },
+            "rediss://redis/0?ssl_keyfile={folder}/mina.pem": "ssl_keyfile: is set, and the certificate",
+            "rediss://redis/0?ssl_certfile={folder}/ca.pem": "ssl_keyfile: is not set, and the file of the certificate",
+            "memory://redis": "is for TIDINGS_ENVIRONMENT=development only; give the address of a Redis server",
             "memory://": "must name the store",
             "memory://a b": "must name the store",
         },
@@ -358,8 +429,7 @@ ROWS: dict[str, Row] = {
         {"{folder}/mina.pem": Path("{folder}/mina.pem")},
         {
             "": "is empty",
-            "{folder}/none": "No such file",
-            "{folder}": "is not the PEM key of that certificate",
+            **NO_FILE,
             "{folder}/text.pem": "is not the PEM key of that certificate",
         },
         WITH_CERTIFICATE,
@@ -415,11 +485,17 @@ ROWS: dict[str, Row] = {
     "OTEL_EXPORTER_OTLP_COMPRESSION": COMPRESSION,
     "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": COMPRESSION,
     "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION": COMPRESSION,
-    **{
-        f"OTEL_EXPORTER_OTLP_{signal}{kind}": FILE
-        for signal in ("", "TRACES_", "METRICS_")
-        for kind in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
-    },
+    **{f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT": ENDPOINT for signal in ("TRACES_", "METRICS_")},
+    **{f"OTEL_EXPORTER_OTLP_{signal}PROTOCOL": optional(choice("http/protobuf")) for signal in SIGNALS},
+    **{f"OTEL_{signal}EXPORTER": optional(choice("otlp", "none")) for signal in ("TRACES_", "METRICS_")},
+    **{f"OTEL_EXPORTER_OTLP_{signal}CERTIFICATE": AUTHORITIES for signal in SIGNALS},
+    **{f"OTEL_EXPORTER_OTLP_{signal}CLIENT_CERTIFICATE": client_certificate(signal) for signal in SIGNALS},
+    **{f"OTEL_EXPORTER_OTLP_{signal}CLIENT_KEY": client_key(signal) for signal in SIGNALS},
+    **{f"OTEL_PYTHON_EXPORTER_OTLP_HTTP_{signal}CREDENTIAL_PROVIDER": PROVIDER for signal in SIGNALS},
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": word("cumulative", "delta", "lowmemory"),
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": word(
+        "explicit_bucket_histogram", "base2_exponential_bucket_histogram"
+    ),
     "OTEL_TRACES_SAMPLER": word(
         "always_on",
         "always_off",
@@ -452,12 +528,23 @@ ROWS: dict[str, Row] = {
         COUNT,
     ),
     "OTEL_RESOURCE_ATTRIBUTES": Row(
-        {"a=b": "a=b", "a=b,c=%20": "a=b,c=%20", "": None}, dict.fromkeys(("a", "=b", "a=b,", " =b"), "name=value")
+        {"a=b": "a=b", "a=b,c=%20": "a=b,c=%20", "a=": "a=", "a=민": "a=민", "": None},
+        {
+            **dict.fromkeys(("s3cret", "=s3cret", "a=s3cret,", " =s3cret"), "name=value"),
+            "a=s3cret%": "two hexadecimal digits",
+            "a=s3cret%ff": "not UTF-8",
+            "a=s3cret%00": "control character",
+        },
     ),
+    **{
+        f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_{name}": PATTERNS
+        for name in ("SERVER_REQUEST", "SERVER_RESPONSE", "SANITIZE_FIELDS")
+    },
     "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": Row(
         {"host, os": "host, os", "*": "*", "": None}, dict.fromkeys(("nothing", "host,nothing"), "must be some of *")
     ),
     "OTEL_SDK_DISABLED": word("true", "false"),
+    "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": word("true", "false"),
     "PORT": Row({**PORT.accepts, "": 8080}, {value: said for value, said in PORT.refuses.items() if value}),
     "DATA": Row({"var": Path("var"), "{folder}/민아": Path("{folder}/민아"), "": Path("var")}, {}),
     "REAL": Row({**flag().accepts, "": False}, {value: said for value, said in flag().refuses.items() if value}),
@@ -483,7 +570,9 @@ def read(name: str) -> object:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an authority, a certificate with its key, and a file that is neither."""
     folder = tmp_path_factory.mktemp("files")
-    Authority(folder).issue("mina")
+    authority = Authority(folder)
+    authority.issue("mina")
+    authority.issue("other")
     (folder / "text.pem").write_text("no certificate")
     return folder
 
@@ -540,8 +629,85 @@ def test_a_wrong_value_is_named_and_not_shown(
     assert "Value error" not in str(caught.value)
 
 
-def test_a_batch_that_does_not_fit_the_queue_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "511")
-    for read_them in (lambda: load(MessagesSettings), read_settings):
-        with pytest.raises(SettingsError, match="  OTEL_BSP_MAX_EXPORT_BATCH_SIZE: is 512, more than OTEL_BSP_MAX_Q"):
-            read_them()
+def problems(kind: type[Settings] = MessagesSettings) -> dict[str, str]:
+    """Return what is said about each wrong variable."""
+    with pytest.raises(SettingsError) as caught:
+        load(kind)
+    assert "s3cret" not in str(caught.value)
+    return dict(line.strip().split(": ", 1) for line in str(caught.value).splitlines()[1:])
+
+
+@pytest.mark.parametrize(("queue", "batch"), [("511", ""), ("99", "100"), ("", "9999")])
+def test_a_batch_larger_than_its_queue_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, queue: str, batch: str
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", queue)
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch)
+    said = (
+        "must not be more than OTEL_BSP_MAX_QUEUE_SIZE; without these variables they are 512 and 2048"  # the SDK's own
+    )
+    assert problems() == {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": said}
+    with pytest.raises(SettingsError, match=f"  OTEL_BSP_MAX_EXPORT_BATCH_SIZE: {said}"):
+        read_settings()
+
+
+def test_rules_over_several_variables_are_told_with_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9999",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "s3cret",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "s3cret",
+        "TIDINGS_DATABASE": '{"url": "s3cret"}',
+        "TIDINGS_REDIS_URL": "memory://redis",
+        "TIDINGS_SIGNING_GENERATE": "true",
+        "TIDINGS_SESSION_INSECURE_COOKIE": "true",
+        "TIDINGS_LOG_LEVEL": "s3cret",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    assert problems(AuthSettings).keys() == wrong.keys()
+
+
+CLIENT_KEY, CLIENT_CERTIFICATE = "OTEL_EXPORTER_OTLP_{}CLIENT_KEY", "OTEL_EXPORTER_OTLP_{}CLIENT_CERTIFICATE"
+BARE = "{folder}/ca.pem"
+"""A certificate without its key."""
+
+
+@pytest.mark.parametrize(
+    ("files", "blamed", "said"),
+    [
+        ({CLIENT_KEY: "{folder}/mina.pem"}, CLIENT_KEY, "is set, and the certificate of that key is not"),
+        ({CLIENT_CERTIFICATE: BARE}, CLIENT_KEY, "is not set, and the file of the certificate does not hold its key"),
+        ({CLIENT_CERTIFICATE: "{folder}/other.pem", CLIENT_KEY: "{folder}/mina.pem"}, CLIENT_KEY, "is not the PEM key"),
+    ],
+)
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_client_certificate_and_key_must_fit(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, signal: str, files: Mapping[str, str], blamed: str, said: str
+) -> None:
+    give(monkeypatch, folder, {name.format(signal): file for name, file in files.items()})
+    assert problems().keys() == {blamed.format(signal)}
+    assert problems()[blamed.format(signal)].startswith(said)
+
+
+def test_client_files_of_one_signal_go_before_those_of_all(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    general = {CLIENT_CERTIFICATE.format(""): "{folder}/mina.pem", CLIENT_KEY.format(""): "{folder}/mina.pem"}
+    give(monkeypatch, folder, general)
+    load(MessagesSettings)
+    give(monkeypatch, folder, {CLIENT_KEY.format("TRACES_"): "{folder}/other.pem"})
+    assert problems().keys() == {CLIENT_KEY.format("TRACES_")}
+    give(monkeypatch, folder, {CLIENT_CERTIFICATE.format("TRACES_"): "{folder}/other.pem"})
+    load(MessagesSettings)
+
+
+@given(strategies.from_regex(r"(0[xX])?[0-9a-fA-F]{1,10}(\.(0[xX])?[0-9a-fA-F]{0,4}){0,4}", fullmatch=True))
+def test_a_host_that_a_resolver_reads_as_ipv4_is_spelled_as_ipv4(text: str) -> None:
+    """`inet_aton` also reads hexadecimal, octal and short forms, so that two texts may mean the same host."""
+    try:
+        packed = socket.inet_aton(text)
+    except OSError:
+        return
+    try:
+        host = addresses.host(text)
+    except ValueError:
+        return
+    assert host == socket.inet_ntoa(packed)

@@ -124,7 +124,7 @@ UNUSED = "is of no use with TIDINGS_KAFKA_SECURITY_PROTOCOL="
             f"{TLS} SSL_CERTIFICATE_FILE=none.pem SSL_KEY_FILE=mina.pem",
             {"SSL_CERTIFICATE_FILE": "there is no such file"},
         ),
-        (f"{TLS} SSL_CERTIFICATE_FILE=mina.pem SSL_KEY_FILE=none.pem", {"SSL_KEY_FILE": "No such file"}),
+        (f"{TLS} SSL_CERTIFICATE_FILE=mina.pem SSL_KEY_FILE=none.pem", {"SSL_KEY_FILE": "there is no such file"}),
         (f"{TLS} SSL_CERTIFICATE_FILE=mina.pem SSL_KEY_FILE=ca.pem", {"SSL_KEY_FILE": "is not the PEM key of that"}),
         (f"{TLS} SSL_CERTIFICATE_FILE=mina.pem SSL_KEY_FILE=other.pem", {"SSL_KEY_FILE": "KEY_VALUES_MISMATCH"}),
         (f"{TLS} SSL_CERTIFICATE_FILE=mina.pem SSL_KEY_FILE=encrypted.pem", {"SSL_KEY_FILE": "is encrypted"}),

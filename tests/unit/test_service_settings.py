@@ -89,7 +89,7 @@ def test_a_keys_file_may_be_made_in_development_only(monkeypatch: pytest.MonkeyP
     assert load(AuthSettings).signing.generate is True
     monkeypatch.setenv("TIDINGS_ENVIRONMENT", "production")
     (line,) = lines_of(AuthSettings)
-    assert "TIDINGS_SIGNING_GENERATE is for TIDINGS_ENVIRONMENT=development only" in line
+    assert "TIDINGS_SIGNING_GENERATE: is for TIDINGS_ENVIRONMENT=development only" in line
 
 
 @pytest.mark.parametrize("name", ["TIDINGS_DATABASE_URLL", "TIDINGS_HTTP_PORT_X", "TIDINGS_KAFKA_SERVER"])
@@ -108,20 +108,31 @@ def test_variables_that_kubernetes_makes_for_a_service_of_our_name_are_named(
     assert {line.split(":")[0] for line in lines_of(AuthSettings)} == set(injected)
 
 
-@pytest.mark.parametrize("name", ["TIDINGS_HTTP", "TIDINGS_DATABASE"])
-@pytest.mark.parametrize("value", ["s3cret", '{"url": "s3cret', "[1]", "1"])
+@pytest.mark.parametrize("name", ["TIDINGS_HTTP", "TIDINGS_DATABASE", "tidings_database"])
+@pytest.mark.parametrize(
+    "value",
+    ["s3cret", '{"url": "s3cret', "[1]", "1", "", "null", "{}", '{"url": "sqlite+aiosqlite:///s3cret"}'],
+)
+@pytest.mark.parametrize("has_url", [True, False])
 def test_a_group_given_as_one_variable_is_named_and_not_shown(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, has_url: bool
 ) -> None:
     given(monkeypatch, COMMON, TOKENS, {name: value})
-    if name == "TIDINGS_DATABASE":
+    if not has_url:
         monkeypatch.delenv("TIDINGS_DATABASE_URL")
     (line,) = [line for line in lines_of(MessagesSettings) if "is not set" not in line]
-    assert line.startswith(f"{name}: ")
+    name = name.upper()
+    assert line == f"{name}: is the name of a group of settings; set the variables of the group, {name}_…"
 
 
-def test_a_rule_over_several_variables_is_told_without_a_name_that_is_no_variable(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("kind", [AuthSettings, MessagesSettings, LogSettings])
+def test_redis_in_memory_is_refused_in_production(
+    monkeypatch: pytest.MonkeyPatch, keys_file: str, kind: type[ServiceSettings]
 ) -> None:
-    given(monkeypatch, COMMON, TIDINGS_SIGNING_KEYS_FILE=str(tmp_path / "k"), TIDINGS_SIGNING_GENERATE="true")
-    assert lines_of(AuthSettings) == ["TIDINGS_SIGNING_GENERATE is for TIDINGS_ENVIRONMENT=development only"]
+    """It is of one process; no session that another process ends would ever be known there."""
+    tokens = {} if kind is AuthSettings else TOKENS
+    given(monkeypatch, COMMON, tokens, TIDINGS_SIGNING_KEYS_FILE=keys_file, TIDINGS_REDIS_URL="memory://s3cret")
+    (line,) = lines_of(kind)
+    assert line.startswith("TIDINGS_REDIS_URL: memory:// is for TIDINGS_ENVIRONMENT=development only; give the address")
+    monkeypatch.setenv("TIDINGS_ENVIRONMENT", "development")
+    load(kind)

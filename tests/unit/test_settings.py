@@ -121,7 +121,6 @@ def test_settings_cannot_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (("database", "url"), "TIDINGS_DATABASE_URL"),
         (("log_level",), "TIDINGS_LOG_LEVEL"),
-        (("OTEL_EXPORTER_OTLP_ENDPOINT",), "OTEL_EXPORTER_OTLP_ENDPOINT"),
     ],
 )
 def test_a_variable_is_its_path_in_capitals(path: tuple[str, ...], expected: str) -> None:

@@ -16,6 +16,8 @@ ENCODE = "percent-encode it, e.g. @ as %40, : as %3A, / as %2F, ? as %3F, # as %
 _ALLOWED = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
 _WRONG_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+"""The last part of a host that is an IPv4 address, in any of the spellings that resolvers read."""
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -119,7 +121,7 @@ def host(text: str) -> str:
     labels = bare.removesuffix(".").split(".")
     if len(bare) > 253 or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError("is neither a host name nor an IP address")
-    if labels[-1].isdigit():
+    if _NUMBER.fullmatch(labels[-1]):
         try:
             ipaddress.IPv4Address(bare)
         except ValueError:

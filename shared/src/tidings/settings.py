@@ -6,19 +6,29 @@ capitals: `database.url` is read from `TIDINGS_DATABASE_URL`.
 
 import difflib
 import os
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_settings import SettingsConfigDict
-from pydantic_settings import SettingsError as PydanticSettingsError
 
 from tidings import known_secrets
 from tidings.standard_variables import StandardVariables
 
 PREFIX = "TIDINGS_"
+DEVELOPMENT_ONLY = "is for TIDINGS_ENVIRONMENT=development only"
 
 
 class SettingsError(Exception):
@@ -33,6 +43,10 @@ class Group(BaseModel):
     def model_post_init(self, context: Any) -> None:
         """Remember the secrets among these settings."""
         known_secrets.remember(self)
+
+    def development_only(self) -> Mapping[str, str]:
+        """Return the names of the fields whose values production must not have, each with the reason."""
+        return {}
 
 
 def _plain(value: str) -> str:
@@ -76,6 +90,7 @@ class Settings(StandardVariables):
         env_prefix=PREFIX,
         env_nested_delimiter="_",
         env_nested_max_split=1,
+        enable_decoding=False,  # one variable for a whole group, in JSON, is refused like any other text
         extra="ignore",
         frozen=True,
         populate_by_name=True,
@@ -89,8 +104,22 @@ class Settings(StandardVariables):
         default="INFO", description="the least severe log lines that are written"
     )
 
+    @field_validator("*")
+    @classmethod
+    def _fits_the_environment(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse each setting of a group that is for development only, by its own name."""
+        if not isinstance(value, Group) or info.data.get("environment") != "production":
+            return value
+        problems = [
+            InitErrorDetails(type=PydanticCustomError("development_only", reason), loc=(name,), input=None)
+            for name, reason in value.development_only().items()
+        ]
+        if problems:
+            raise ValidationError.from_exception_data(type(value).__name__, problems)
+        return value
 
-S = TypeVar("S", bound=Settings)
+
+S = TypeVar("S", bound=StandardVariables)
 
 
 def load(kind: type[S], **given: Any) -> S:
@@ -105,8 +134,6 @@ def load(kind: type[S], **given: Any) -> S:
     """
     try:
         return kind(**given)
-    except PydanticSettingsError as error:
-        raise SettingsError(f"wrong settings:\n  {_misused_group(error)}") from None
     except ValidationError as error:
         problems = [_describe(kind, problem) for problem in error.errors(include_url=False)]
         raise SettingsError("wrong settings:\n" + "\n".join(problems)) from None
@@ -114,24 +141,27 @@ def load(kind: type[S], **given: Any) -> S:
 
 def variable(path: tuple[str | int, ...]) -> str:
     """Return the environment variable of the setting at `path`, e.g. `("database", "url")`."""
-    name = "_".join(str(part) for part in path).upper()
-    return name if name.startswith("OTEL_") else PREFIX + name
-
-
-def _misused_group(error: PydanticSettingsError) -> str:
-    """Name the variable whose name is that of a whole group, e.g. `TIDINGS_HTTP`."""
-    named = re.search(r'field "(\w+)"', str(error))
-    name = variable((named[1],)) if named else PREFIX
-    return f"{name}: is no setting by itself; set the variables of its group, {name}_…"
+    return PREFIX + "_".join(str(part) for part in path).upper()
 
 
 def _describe(kind: type[BaseModel], problem: ErrorDetails) -> str:
     message = "is not set" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
-    if not problem["loc"]:
-        return f"  {message}"
     path = problem["loc"] if problem["type"] == "extra_forbidden" else _field_path(kind, problem["loc"])
-    name = variable(path)
+    name = _name(kind, path)
+    if problem["type"] == "model_type":
+        message = f"is the name of a group of settings; set the variables of the group, {name}_…"
     return f"  {name}: {message}{_purpose(kind, path)}{_near_miss(name)}"
+
+
+def _name(kind: type[BaseModel], path: tuple[str | int, ...]) -> str:
+    """Return the environment variable of an error's place, where fields with a variable of their own are in both forms.
+
+    Pydantic names such a field by the variable when it was set, and by the field when its default is wrong.
+    """
+    field = kind.model_fields.get(str(path[0]))
+    alias = field.validation_alias if field else path[0]
+    is_own = any(info.validation_alias == alias for info in kind.model_fields.values())
+    return alias if isinstance(alias, str) and is_own else variable(path)
 
 
 def _field_path(kind: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str | int, ...]:

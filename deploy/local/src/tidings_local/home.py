@@ -37,7 +37,7 @@ def create_home(described: str, states: States) -> FastAPI:
         states: gives the services' states once they run.
     """
 
-    telemetry = Telemetry(SERVICE, load(Settings).otlp_endpoint)
+    telemetry = Telemetry(SERVICE, load(Settings))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from tidings import addresses
-from tidings.settings import Port, SettingsError
+from tidings.settings import Port, load
 from tidings.standard_variables import StandardVariables
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # looked up, not listened on
@@ -32,10 +32,4 @@ class LocalSettings(StandardVariables):
 
 def read_settings() -> LocalSettings:
     """Read the environment; raises `SettingsError` naming every variable that is wrong."""
-    try:
-        return LocalSettings()
-    except ValidationError as error:
-        problems = [(*problem["loc"][:1], problem["msg"].removeprefix("Value error, ")) for problem in error.errors()]
-        raise SettingsError(
-            "wrong settings:\n" + "\n".join(f"  {': '.join(map(str, parts))}" for parts in problems)
-        ) from None
+    return load(LocalSettings)

@@ -85,7 +85,7 @@ class State(TypedDict):
 
 def create_app(settings: AuthSettings) -> FastAPI:
     """Return the auth service."""
-    telemetry = Telemetry(SERVICE, settings.otlp_endpoint)
+    telemetry = Telemetry(SERVICE, settings)
     keys = SigningKeys(settings.signing)
     issuer = TokenIssuer(settings.signing, keys)
     address_key = settings.activity.address_key.get_secret_value()

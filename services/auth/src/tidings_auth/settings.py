@@ -1,8 +1,9 @@
 """Settings of the auth service."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tidings.commands import ServiceSettings
 from tidings.database.settings import DatabaseSettings
@@ -10,7 +11,7 @@ from tidings.http.settings import ActivitySettings, HttpSettings
 from tidings.kafka.settings import KafkaSettings
 from tidings.redis.revocations import LONGEST_LIFETIME
 from tidings.redis.settings import RedisSettings
-from tidings.settings import File, Group, Settings, Text, group
+from tidings.settings import DEVELOPMENT_ONLY, File, Group, Settings, Text, group
 
 SPREAD_SECONDS = 600
 """Within this time every replica has seen a new keys file; Kubernetes takes up to two minutes to show it a Secret."""
@@ -34,6 +35,10 @@ class SigningSettings(Group):
     def keep_seconds(self) -> int:
         """How long a superseded key is still published: until its last token has expired, wherever it was signed."""
         return self.lifetime_seconds + SPREAD_SECONDS
+
+    def development_only(self) -> Mapping[str, str]:
+        """Refuse keys that each replica would make for itself."""
+        return {"generate": DEVELOPMENT_ONLY} if self.generate else {}
 
 
 class KeysSettings(Settings):
@@ -63,6 +68,10 @@ class SessionSettings(Group):
         """The longest time without any use."""
         return timedelta(days=self.idle_days)
 
+    def development_only(self) -> Mapping[str, str]:
+        """Refuse a cookie that anybody on the way could read."""
+        return {"insecure_cookie": DEVELOPMENT_ONLY} if self.insecure_cookie else {}
+
 
 class PasswordSettings(Group):
     """What a password must be."""
@@ -81,11 +90,3 @@ class AuthSettings(ServiceSettings):
     signing: SigningSettings = group()
     session: SessionSettings = group()
     password: PasswordSettings = group()
-
-    @model_validator(mode="after")
-    def _safe_in_production(self) -> "AuthSettings":
-        if self.signing.generate and self.environment != "development":
-            raise ValueError("TIDINGS_SIGNING_GENERATE is for TIDINGS_ENVIRONMENT=development only")
-        if self.session.insecure_cookie and self.environment != "development":
-            raise ValueError("TIDINGS_SESSION_INSECURE_COOKIE is for TIDINGS_ENVIRONMENT=development only")
-        return self

@@ -42,7 +42,7 @@ class State(TypedDict):
 
 def create_app(settings: LogSettings) -> FastAPI:
     """Return the log consumer."""
-    telemetry = Telemetry(SERVICE, settings.otlp_endpoint)
+    telemetry = Telemetry(SERVICE, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:

@@ -38,7 +38,7 @@ class State(TypedDict):
 
 def create_app(settings: MessagesSettings) -> FastAPI:
     """Return the messages service."""
-    telemetry = Telemetry(SERVICE, settings.otlp_endpoint)
+    telemetry = Telemetry(SERVICE, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:

@@ -65,7 +65,11 @@ def _sqlite_path(rest: str) -> Path:
 
 def _check_file(path: Path) -> None:
     """Raise `ValueError` when SQLite could not open `path`; its text shows nothing of it, which may be a password."""
-    if path.is_dir():
-        raise ValueError("names a folder, not a file")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ValueError("the folder of the file does not exist or cannot be written")
+    try:
+        is_folder = path.is_dir()
+    except OSError:
+        raise ValueError("the name of the file is too long") from None
+    if is_folder:
+        raise ValueError("names a folder, not a file")

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from tidings import addresses
-from tidings.kafka.tls import client_context, require_certificates
 from tidings.settings import File, Group, Line, Secret
+from tidings.tls import client_context, require_certificates
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]

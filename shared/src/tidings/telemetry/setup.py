@@ -20,12 +20,13 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Tracer
 
 from tidings.settings import SettingsError
+from tidings.standard_variables import StandardVariables
 from tidings.telemetry.names import SERVICE_NAME
 from tidings.telemetry.propagation import PROPAGATOR
 from tidings.telemetry.spans import RedactingExporter
 
 EXPORT_TIMEOUT = 2.0
-"""Seconds that one export may take: a dead collector must not hold anything up."""
+"""Seconds that one export may take unless a variable says otherwise: a dead collector must not hold anything up."""
 
 # The instrumentations still speak the conventions of 2022 unless asked for today's.
 os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
@@ -36,7 +37,7 @@ class Telemetry:
 
     Args:
         service: becomes `service.name`.
-        otlp_endpoint: base URL of a collector; without one spans are made, propagated and dropped.
+        settings: where spans and metrics go; without a destination they are made, propagated and dropped.
         span_exporter: where spans go instead of the collector.
         metric_readers: what else reads the metrics.
 
@@ -47,26 +48,30 @@ class Telemetry:
     def __init__(
         self,
         service: str,
-        otlp_endpoint: str | None = None,
+        settings: StandardVariables | None = None,
         span_exporter: SpanExporter | None = None,
         metric_readers: Sequence[MetricReader] = (),
     ) -> None:
         self.service = service
         set_global_textmap(PROPAGATOR)  # what the HTTP instrumentation reads requests with
         try:
-            self._set_up(otlp_endpoint, span_exporter, metric_readers)
-        except (ValueError, RuntimeError, OSError) as error:
-            raise SettingsError(f"a variable of OpenTelemetry, OTEL_…, is wrong: {error}") from None
+            self._set_up(settings, span_exporter, metric_readers)
+        except (ValueError, RuntimeError, OSError):
+            names = ", ".join(sorted(name for name in os.environ if name.startswith("OTEL_")))
+            raise SettingsError(f"OpenTelemetry's SDK refuses one of its variables: {names}") from None
 
     def _set_up(
-        self, otlp_endpoint: str | None, span_exporter: SpanExporter | None, metric_readers: Sequence[MetricReader]
+        self,
+        settings: StandardVariables | None,
+        span_exporter: SpanExporter | None,
+        metric_readers: Sequence[MetricReader],
     ) -> None:
         resource = Resource.create({SERVICE_NAME: self.service})
         readers = list(metric_readers)
-        if otlp_endpoint:
-            base = otlp_endpoint.rstrip("/")
-            span_exporter = span_exporter or OTLPSpanExporter(f"{base}/v1/traces", timeout=EXPORT_TIMEOUT)
-            metric_exporter = OTLPMetricExporter(f"{base}/v1/metrics", timeout=EXPORT_TIMEOUT)
+        if settings and (to := settings.spans_to):
+            span_exporter = span_exporter or OTLPSpanExporter(to.url, timeout=to.timeout or EXPORT_TIMEOUT)
+        if settings and (to := settings.metrics_to):
+            metric_exporter = OTLPMetricExporter(to.url, timeout=to.timeout or EXPORT_TIMEOUT)
             readers.append(PeriodicExportingMetricReader(metric_exporter))
         self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         if span_exporter:
