@@ -14,10 +14,11 @@ from tidings.http import problems
 from tidings.http.app import trace_requests
 from tidings.http.bearer import Credentials, is_admin
 from tidings.http.docs import Document, docs_router, revalidated
+from tidings.http.empty_answers import Head, NotModified
 from tidings.http.event_docs import event_docs_router
 from tidings.http.headers import ReadableHeaders
 from tidings.http.health import Liveness, Readiness, readiness
-from tidings.http.middleware import Head, Identity, NotModified, SecurityHeaders, UnexpectedErrors
+from tidings.http.middleware import Identity, SecurityHeaders, UnexpectedErrors
 from tidings.settings import Settings, load
 from tidings.telemetry.setup import Telemetry
 

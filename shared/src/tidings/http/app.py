@@ -13,18 +13,10 @@ from tidings.http import health, problems
 from tidings.http.api_document import Components, api_document
 from tidings.http.bearer import AmbiguousCredentials, NotAuthenticated, authenticate
 from tidings.http.docs import Document, docs_router
+from tidings.http.empty_answers import Head, NotModified
 from tidings.http.event_docs import event_docs_router
 from tidings.http.headers import ReadableHeaders
-from tidings.http.middleware import (
-    MANAGEMENT,
-    Activity,
-    BodyLimit,
-    Head,
-    Identity,
-    NotModified,
-    SecurityHeaders,
-    UnexpectedErrors,
-)
+from tidings.http.middleware import MANAGEMENT, Activity, BodyLimit, Identity, SecurityHeaders, UnexpectedErrors
 from tidings.http.pages import BadCursor
 from tidings.http.problems import UNAVAILABLE, Errors, Problem
 from tidings.http.remote_keys import KeysUnavailable

@@ -10,7 +10,6 @@ from opentelemetry.trace import Status, StatusCode, get_current_span
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidings.events import ApiRequest, uuid7
@@ -36,12 +35,6 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 """Set on every answer that does not say otherwise."""
-
-OF_CONTENT = {b"accept-ranges", b"content-length", b"content-range", b"content-type"}
-"""Headers that describe a content that a 304 does not have."""
-
-_static_files = StaticFiles()
-"""Starlette's, for its reading of `If-None-Match` and `If-Modified-Since`; it serves nothing."""
 
 
 class Identity:
@@ -152,66 +145,6 @@ class Activity:
 
     def _hashed(self, address: str) -> str:
         return hmac.new(self._key, address.encode(), sha256).hexdigest()[:32]
-
-
-class Head:
-    """Answers HEAD as GET would be answered, without the content (RFC 9110 section 9.3.2)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self.app(scope, receive, send)
-            return
-
-        async def without_content(message: Message) -> None:
-            scope["method"] = "HEAD"  # the server looks at it when the answer begins
-            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
-
-        scope["method"] = "GET"
-        try:
-            await self.app(scope, receive, without_content)
-        finally:
-            scope["method"] = "HEAD"
-
-
-class NotModified:
-    """Answers 304 when the client has what it would be sent (RFC 9110 section 13.2.2).
-
-    Only an answer with an `ETag` is looked at. Headers that do not describe the content stay: a browser takes those of
-    the 304 over, `Content-Security-Policy` too.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET":
-            await self.app(scope, receive, send)
-            return
-        unchanged = False
-
-        async def unless_modified(message: Message) -> None:
-            nonlocal unchanged
-            if message["type"] == "http.response.start":
-                unchanged = message["status"] in (200, 206) and _client_has(Headers(raw=message["headers"]), scope)
-                if unchanged:
-                    kept = [(name, value) for name, value in message["headers"] if name not in OF_CONTENT]
-                    message = {**message, "status": 304, "headers": kept}
-            elif unchanged:
-                message = {**message, "body": b""}
-            await send(message)
-
-        await self.app(scope, receive, unless_modified)
-
-
-def _client_has(answer: Headers, scope: Scope) -> bool:
-    if "etag" not in answer:
-        return False
-    sent = Headers(scope=scope)
-    conditions = {name: ",".join(sent.getlist(name)) for name in ("if-none-match", "if-modified-since") if name in sent}
-    return _static_files.is_not_modified(answer, Headers(conditions))
 
 
 class BodyLimit:
