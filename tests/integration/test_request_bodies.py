@@ -76,7 +76,10 @@ WRONG_HEADERS: dict[str, tuple[Headers, tuple[int, str, str | None]]] = {
     "two Content-Encoding": ([*JSON, ("Content-Encoding", "identity"), ("Content-Encoding", "br")], CODED),
     **{
         f"charset={charset}": ([("Content-Type", f"application/json; charset={charset}")], NOT_JSON)
-        for charset in ("euc-kr", "latin-1", "iso-8859-1", "utf-16", '"utf-16"', "utf-8-sig", "", "x" * 2_000)
+        for charset in (
+            *("euc-kr", "latin-1", "iso-8859-1", "utf-16", '"utf-16"', "utf-8-sig", "", "x" * 2_000),
+            *("utf-8; charset=utf-8", "utf-16; charset=utf-8", "utf-8; CHARSET=utf-16"),
+        )
     },
     **{
         f"Content-Type: {media_type}"[:60]: ([("Content-Type", media_type)], NOT_JSON)

@@ -101,6 +101,7 @@ def test_attributes_among_the_headers_do_not_count() -> None:
         ({"datacontenttype": "text/plain"}, "datacontenttype is not application/json"),
         ({"datacontenttype": CANARY}, "datacontenttype is not application/json"),
         ({"datacontenttype": "application/json; charset=utf-16"}, "datacontenttype is not application/json in UTF-8"),
+        ({"datacontenttype": "application/json; charset=utf-8; charset=utf-8"}, "datacontenttype is not"),
         ({"data": ...}, "the event has no data"),
         ({"data": None}, "the event has no data"),
         ({"data": ..., "data_base64": None}, "the event has no data"),

@@ -39,9 +39,10 @@ def utf8_of(name: str, raw: bytes) -> str:
 
 
 def media_type(content_type: str) -> str | None:
-    """Return a content type without its parameters, as it is compared; `None` when its text is not UTF-8.
+    """Return a content type in lower case, without its parameters; `None` unless its text is UTF-8.
 
-    Source: RFC 9110 section 8.3.1. JSON needs no `charset` (RFC 8259 section 11), but one that is there must be true.
+    JSON needs no `charset` (RFC 8259 section 11), but one that is there must be UTF-8 or ASCII. Two are refused, also
+    equal ones: each reader could believe another one. Source: RFC 9110 section 8.3.1.
     """
     name, has_parameters, _ = content_type.partition(";")
     if has_parameters and _charset(content_type) not in UTF_8:
@@ -50,8 +51,10 @@ def media_type(content_type: str) -> str | None:
 
 
 def _charset(content_type: str) -> str:
+    """Return the one `charset` in lower case; UTF-8 when there is none, and "" when it is not clear which counts."""
     if len(content_type) > LONGEST_CONTENT_TYPE:  # the parser takes quadratic time
         return ""
     message = Message()
     message["content-type"] = content_type
-    return message.get_content_charset("utf-8")
+    names = [name.lower() for name, _ in message.get_params([])]
+    return message.get_content_charset("utf-8") if names.count("charset") < 2 else ""

@@ -7,6 +7,7 @@ accepts or refuses it first, and hands on each accepted request in one spelling.
 
 import re
 from collections.abc import Callable
+from ipaddress import AddressValueError, IPv6Address
 
 from tidings.http.problems import Problem
 
@@ -23,7 +24,7 @@ _REQUEST_LINE = re.compile(rb"(%b) ([\x21\x22\x24-\x7e]++) HTTP/([0-9]\.[0-9])\r
 _FIELD = re.compile(rb"(%b):[ \t]*+(%b*+(?:[ \t]++%b++)*+)[ \t]*+\r\n" % (_TOKEN, _VISIBLE, _VISIBLE))
 _TOKEN_BYTE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _LONE_CR_OR_LF = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
-_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~%!$&'()*+;=]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[\t\x20-\x7e]*)?\r\n")
@@ -230,8 +231,8 @@ def _fields(section: bytes, position: int) -> list[tuple[bytes, bytes]]:
 def _check_host(hosts: list[bytes], version: bytes) -> None:
     if not hosts and version == b"1.0":
         return
-    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
-        raise _malformed("A request has exactly one Host, which is a name or an address, with or without a port.")
+    if len(hosts) != 1 or not _is_host(hosts[0]):
+        raise _malformed("A request has exactly one Host: a name or an address, with or without a possible port.")
 
 
 def _origin_form(target: bytes) -> tuple[bytes, bytes]:
@@ -239,7 +240,21 @@ def _origin_form(target: bytes) -> tuple[bytes, bytes]:
     if target.startswith(b"/"):
         return target, b""
     url = _ABSOLUTE.fullmatch(target)
-    if not url or not _HOST.fullmatch(url[1]):
-        raise _malformed("The target of a request is a path, or a URL with a host and no user.")
+    if not url or not _is_host(url[1]):
+        raise _malformed("The target of a request is a path, or a URL with a host, a possible port and no user.")
     host, rest = url.groups()
     return rest if rest.startswith(b"/") else b"/" + rest, host
+
+
+def _is_host(text: bytes) -> bool:
+    """Return whether `text` is a name or an address, with or without a port that can be connected to."""
+    host = _HOST.fullmatch(text)
+    if not host or not 0 < int(host[2] or 80) < 65_536:
+        return False
+    if host[1] is None:
+        return True
+    try:
+        IPv6Address(host[1].decode())
+    except AddressValueError:
+        return False
+    return True

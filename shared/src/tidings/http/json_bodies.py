@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -9,12 +10,11 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 
-from tidings.http.media_types import media_type_of
+from tidings.events.record import media_type
 from tidings.http.problems import UnsupportedCoding, UnsupportedMediaType
 from tidings.http.strict_json import parse_json
 
-UTF_8 = ("utf-8", "utf8", "us-ascii")
-"""Names of UTF-8 and of its subset ASCII. RFC 8259 defines no `charset`, but many clients send one."""
+JSON_TYPE = re.compile(r"application/([a-z0-9!#$&^_.-]+\+)*json")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -49,10 +49,6 @@ def _require_json(headers: Headers) -> None:
     codings = ",".join(headers.getlist("content-encoding")).lower().split(",")
     if any(coding.strip() not in ("", "identity") for coding in codings):
         raise UnsupportedCoding
-    named = media_type_of(headers.getlist("content-type"))
-    if named is None:
-        raise UnsupportedMediaType
-    kind, subtype, parameters = named
-    is_json = kind == "application" and (subtype == "json" or subtype.endswith("+json"))
-    if not is_json or parameters.get("charset", "utf-8") not in UTF_8:
+    types = headers.getlist("content-type")
+    if len(types) != 1 or not JSON_TYPE.fullmatch(media_type(types[0]) or ""):
         raise UnsupportedMediaType

@@ -1,38 +1,41 @@
-"""Media types: what `Content-Type` says, and what `Accept` asks for (RFC 9110 sections 8.3.1 and 12.5.1)."""
+"""Media types: what `Accept` asks for (RFC 9110 section 12.5.1)."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import mimeparse
 
 LONGEST = 1024
-"""Characters of a header that are read; the parser needs quadratic time for a header made of semicolons."""
+"""Characters of the header that are read; the parser needs quadratic time for a header made of semicolons."""
 TYPE_IS_NAMED = 100
 """The parser's score of a media range that names the type, so not of `*/*`."""
 
+WEIGHT = re.compile(r";[ \t]*q[ \t]*((?:=[^;]*)?)(?=;|$)")
+WEIGHT_VALUE = re.compile(r"=[ \t]*(0(\.[0-9]{0,3})?|1(\.0{0,3})?)[ \t]*")
+"""RFC 9110 section 12.4.2: 0 to 1 with at most three decimals."""
+
 MediaRange = tuple[str, str, Mapping[str, str]]
-
-
-def media_type_of(headers: Sequence[str]) -> MediaRange | None:
-    """Return type, subtype and parameters of the values of `Content-Type`; `None` when they do not name one type."""
-    if len(headers) != 1 or len(headers[0]) > LONGEST:
-        return None
-    return _parsed(headers[0])
 
 
 def asks_for(headers: Sequence[str], media_type: str) -> bool:
     """Return whether the values of `Accept` name `media_type`, or `type/*` of it, and do not rule it out by `q=0`.
 
-    `*/*` does not count: it asks for anything.
+    `*/*` does not count: it asks for anything. A range with a malformed weight, such as `q=abc`, `q=1.5` or `q=-1`, or
+    with two weights, is ignored: it does not say how much its client wants it. The other ranges still count.
     """
-    elements = ",".join(headers)[:LONGEST].split(",")
+    elements = ",".join(headers)[:LONGEST].lower().split(",")
     ranges = [media_range for element in elements if (media_range := _parsed(element))]
     quality, fitness = mimeparse.quality_and_fitness_parsed(media_type, ranges)
     return bool(quality > 0 and fitness >= TYPE_IS_NAMED)
 
 
 def _parsed(text: str) -> MediaRange | None:
+    """Return type, subtype and parameters of a media range; `None` when it is malformed."""
+    weights = WEIGHT.findall(text)
+    if len(weights) > 1 or not all(map(WEIGHT_VALUE.fullmatch, weights)):
+        return None  # the parser takes a malformed weight for 1
     try:
-        media_range: MediaRange = mimeparse.parse_media_range(text.strip().lower())
+        media_range: MediaRange = mimeparse.parse_media_range(text.strip())
     except mimeparse.MimeTypeParseException:
         return None
     return media_range
