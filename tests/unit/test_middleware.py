@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -285,16 +286,38 @@ async def test_a_signed_in_caller_is_named() -> None:
         "/health/live",
         "/health/ready",
         "/docs",
-        "/docs/assets/none.js",
+        "/docs/assets/docs.js",
         "/docs/events",
         "/openapi.json",
         "/asyncapi.json",
-        "/metrics",
     ],
 )
 async def test_what_operators_poll_is_no_activity(path: str) -> None:
     _, events = await call(path)
     assert events == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/docs/assets/none.js", 404),
+        ("GET", "/openapi/none.json", 404),
+        ("GET", "/metrics", 404),
+        ("PUT", "/docs", 405),
+        ("POST", "/health/ready", 405),
+    ],
+)
+async def test_refusal_beside_polled_paths_is_activity(method: str, path: str, status: int) -> None:
+    answer, events = await call(path, method)
+    assert answer.status_code == status
+    assert [(event.method, event.status) for event in events] == [(method, status)]
+
+
+async def test_poll_of_a_service_that_is_not_ready_is_no_activity() -> None:
+    activity = EmittedActivity()
+    async with client(APP, activity=activity, health=Health(died=["relay"]), verifier=OneToken()) as http:
+        assert [(await http.get(f"/health/{path}")).status_code for path in ("live", "ready")] == [503, 503]
+    assert activity.events == []
 
 
 @pytest.mark.parametrize(
@@ -320,11 +343,11 @@ async def test_a_path_that_only_looks_like_a_management_path_is_activity(path: s
 
 
 async def test_an_unknown_asset_is_a_problem_too() -> None:
-    answer, events = await call("/docs/assets/none.js")
+    answer, _ = await call("/docs/assets/none.js")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-request-id"]
-    assert events == []
+    assert answer.json()["trace_id"] == answer.headers["x-trace-id"]
 
 
 async def test_the_callers_address_is_hashed_with_the_key_and_nowhere_else() -> None:
@@ -542,7 +565,8 @@ async def test_what_operators_and_browsers_poll_is_not_traced(
 ) -> None:
     answer, spans = await spans_of(exported, path)
     assert (answer.status_code, spans) == (200, [])
-    assert "x-trace-id" not in answer.headers
+    assert re.fullmatch("00-([0-9a-f]{32})-[0-9a-f]{16}-00", answer.headers["traceresponse"])
+    assert answer.headers["x-trace-id"] in answer.headers["traceresponse"]
 
 
 @pytest.mark.parametrize("host", ["x/docs", "x/docs/assets", "x/health", "x/openapi", "x/metrics", ""])

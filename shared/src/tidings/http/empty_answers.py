@@ -12,7 +12,10 @@ _static_files = StaticFiles()
 
 
 class Head:
-    """Answers HEAD as GET would be answered, without the content (RFC 9110 section 9.3.2)."""
+    """Answers HEAD as GET would be answered, without the content (RFC 9110 section 9.3.2).
+
+    Only GET knows ranges (section 14.2), so `Range` is removed.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -27,6 +30,7 @@ class Head:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
         scope["method"] = "GET"
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range"]
         try:
             await self.app(scope, receive, without_content)
         finally:

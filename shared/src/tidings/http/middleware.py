@@ -6,7 +6,7 @@ import re
 import time
 from hashlib import sha256
 
-from opentelemetry.trace import Status, StatusCode, get_current_span
+from opentelemetry.trace import SpanContext, Status, StatusCode, get_current_span
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,7 +17,7 @@ from tidings.http.client_address import client_address
 from tidings.http.problems import TOO_LARGE, UNEXPECTED, respond
 from tidings.kafka.activity import ActivityLane
 from tidings.telemetry.logs import current_service
-from tidings.telemetry.propagation import current_span_context
+from tidings.telemetry.propagation import in_some_trace
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 MANAGEMENT = re.compile(
     r"/(health/(live|ready)|metrics|docs(/events|/assets/[^/]+)?|(open|async)api\.json|openapi/\w+\.json)"
 )
-"""Paths that operators and browsers poll; they are no activity. Exact, so that no caller can hide a path in them."""
+"""Paths that operators and browsers poll. Exact, so that no caller can hide a path in them."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -39,6 +39,8 @@ SECURITY_HEADERS = {
 
 class Identity:
     """Names the request: `X-Request-Id`, `X-Trace-Id` and `traceresponse` on every answer, and where it came from.
+
+    A request of which no span is recorded, because its path is polled, has a trace id too.
 
     Args:
         app: what answers.
@@ -60,18 +62,19 @@ class Identity:
         request_id = given if SANE_REQUEST_ID.fullmatch(given) else str(uuid7())
         scope["tidings.request_id"] = request_id
         scope["tidings.client"] = client_address(scope, self._trusted_hops)
-        span = current_span_context()
+        with in_some_trace(scope["headers"]) as span:
+            await self.app(scope, receive, self._naming(send, request_id, span))
 
+    def _naming(self, send: Send, request_id: str, span: SpanContext) -> Send:
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                if span:
-                    headers["X-Trace-Id"] = f"{span.trace_id:032x}"
-                    headers["traceresponse"] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+                headers["X-Trace-Id"] = f"{span.trace_id:032x}"
+                headers["traceresponse"] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
             await send(message)
 
-        await self.app(scope, receive, named)
+        return named
 
 
 class SecurityHeaders:
@@ -94,6 +97,8 @@ class SecurityHeaders:
 class Activity:
     """Emits one `api.request` event for every call, when its answer is complete.
 
+    A call of a polled path is left out if it was answered as such calls are: without an error, or with 503.
+
     `tidings.fingerprint` of the scope is the keyed hash of the caller's address, as events carry it.
 
     Args:
@@ -107,7 +112,7 @@ class Activity:
         self._key = address_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or MANAGEMENT.fullmatch(scope["path"]):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
@@ -126,8 +131,9 @@ class Activity:
         try:
             await self.app(scope, receive, counted)
         finally:
-            lane: ActivityLane = scope["state"]["activity"]
-            lane.emit(self._describe(scope, status, sent, time.perf_counter() - started))
+            if not _is_poll(scope["path"], status):
+                lane: ActivityLane = scope["state"]["activity"]
+                lane.emit(self._describe(scope, status, sent, time.perf_counter() - started))
 
     def _describe(self, scope: Scope, status: int, sent: int, seconds: float) -> ApiRequest:
         principal = scope.get("tidings.principal")
@@ -145,6 +151,10 @@ class Activity:
 
     def _hashed(self, address: str) -> str:
         return hmac.new(self._key, address.encode(), sha256).hexdigest()[:32]
+
+
+def _is_poll(path: str, status: int) -> bool:
+    return MANAGEMENT.fullmatch(path) is not None and (status < 400 or status == 503)
 
 
 class BodyLimit:

@@ -3,14 +3,16 @@
 Only OpenTelemetry's API is needed. Sources: W3C Trace Context level 1, W3C Baggage.
 """
 
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import unquote
 
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
-from opentelemetry.trace import NonRecordingSpan, SpanContext, get_current_span, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, get_current_span, set_span_in_context, use_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tidings.events.redaction import REDACTED, redact_value
@@ -98,6 +100,25 @@ def carrier_from_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[st
     if len(found[TRACEPARENT]) != 1:
         return {}
     return {name: ",".join(texts) for name, texts in found.items() if texts}
+
+
+@contextmanager
+def in_some_trace(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[SpanContext]:
+    """Run the block in the current span; without one, in a span that is never recorded, so that there is a trace id.
+
+    Args:
+        headers: those of the request; the trace of its `traceparent` goes on, without one a new trace begins.
+    """
+    span = current_span_context()
+    if span:
+        yield span
+        return
+    carrier = carrier_from_headers((name.decode("latin-1"), value) for name, value in headers)
+    caller = get_current_span(context_from(carrier)).get_span_context()
+    trace_id = caller.trace_id if caller.is_valid else secrets.randbits(128)
+    span = SpanContext(trace_id, secrets.randbits(64), is_remote=False)
+    with use_span(NonRecordingSpan(span)):
+        yield span
 
 
 def current_span_context() -> SpanContext | None:
