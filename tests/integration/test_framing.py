@@ -3,13 +3,17 @@
 import asyncio
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from support.bare import PARSERS, Recorder, serving
 from support.connection import connection_to, request_bytes
+from support.documents import api_documents, documented_problems, operations, problems_of
 from tidings.connections import Parser
+from tidings.http.settings import HttpSettings
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: tidings\r\n\r\n"
 
@@ -134,7 +138,12 @@ REFUSED = [
             ("nothing_in_brackets", b"[]"),
             ("ipv6_without_brackets", b"::1"),
             ("ipv6_and_more", b"[::1]x"),
+            ("ipv6_with_zone", b"[fe80::1%eth0]"),
+            ("ipv4_out_of_range", b"999.1.1.1"),
+            ("escape", b"a%2Db"),
             ("broken_escape", b"a%zz"),
+            ("label_of_64_characters", b"x" * 64),
+            ("empty_label", b"a..b"),
         )
     ),
     Odd("absolute_url_of_another_scheme", 400, _get(b"GET file:///odd HTTP/1.1")),
@@ -184,14 +193,30 @@ ACCEPTED = [
     ("line_break_first", b"\r\n" + _get(), ("GET", "/odd", b"")),
     ("value_not_ascii", _get(fields="A: ä\r\n".encode()), ("GET", "/odd", b"")),
     ("host_with_port", _get(host=b"Host: [::1]:8000\r\n"), ("GET", "/odd", b"")),
+    ("host_with_dot_at_the_end", _get(host=b"Host: a_b.example.\r\n"), ("GET", "/odd", b"")),
     ("highest_port", _get(host=b"Host: tidings:65535\r\n"), ("GET", "/odd", b"")),
     ("port_with_leading_zeros", _get(b"GET http://tidings:00080/odd HTTP/1.1"), ("GET", "/odd", b"")),
-    ("host_with_escape", _get(host=b"Host: a%2Db\r\n"), ("GET", "/odd", b"")),
     ("ipv4_in_ipv6", _get(b"GET http://[::ffff:192.0.2.1]/odd HTTP/1.1"), ("GET", "/odd", b"")),
     ("body_of_get", _get(fields=b"Content-Length: 5\r\n") + b"hello", ("GET", "/odd", b"hello")),
     ("body_before_100_continue", _post(b"Expect: 100-continue\r\nContent-Length: 1\r\n", b"a"), ("POST", "/odd", b"a")),
     ("unknown_expectation", _post(b"Expect: something\r\nContent-Length: 2\r\n", b"hi"), ("POST", "/odd", b"hi")),
 ]  # fmt: skip
+
+
+class Waiting:
+    """Answers a request once the test says so."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return
+        self.reached.set()
+        await self.released.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
 
 
 async def _exchange(url: str, sent: bytes, pause_at: int | None = None) -> bytes:
@@ -294,6 +319,47 @@ async def test_refusal_is_a_problem_with_security_headers(parser: Parser) -> Non
     assert fields["content-length"] == str(len(body))
     assert fields["x-content-type-options"] == "nosniff"
     assert {"date", "x-request-id", "cache-control"} <= set(fields)
+
+
+async def provoke_timeout(url: str) -> bytes:
+    """Begin a request, and return what a server with short limits answers."""
+    return await _exchange(url, b"GET /odd HT")
+
+
+async def provoke_full_server(url: str, application: Waiting) -> bytes:
+    """Keep the one connection that the server allows busy, and return what it answers to another one."""
+    async with connection_to(url) as busy:
+        busy.writer.write(_get())
+        await application.reached.wait()
+        answer = await _exchange(url, _get())
+        application.released.set()
+        await busy.answer()
+    return answer
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+async def test_every_refusal_before_routing_is_documented(parser: Parser, tmp_path: Path) -> None:
+    application = Waiting()
+    async with serving(application, parser, HttpSettings(header_seconds=0.2)) as url:
+        answers = [await _exchange(url, odd.sent) for odd in REFUSED] + [await provoke_timeout(url)]
+    async with serving(application, parser, HttpSettings(max_connections=1)) as url:
+        answers.append(await provoke_full_server(url, application))
+    problems = [(int(answer.split()[1]), json.loads(answer.partition(b"\r\n\r\n")[2])) for answer in answers]
+    seen = {(status, problem["type"]) for status, problem in problems}
+    assert seen == {
+        (400, "urn:tidings:problem:malformed-request"),
+        (408, "urn:tidings:problem:request-timeout"),
+        (431, "urn:tidings:problem:header-fields-too-large"),
+        (501, "urn:tidings:problem:method-not-implemented"),
+        (503, "urn:tidings:problem:too-many-connections"),
+        (505, "urn:tidings:problem:http-version-not-supported"),
+    }
+    of_no_operation = {(501, "urn:tidings:problem:method-not-implemented")}
+    for name, document in api_documents(tmp_path).items():
+        assert seen <= documented_problems(document), name
+        for method, path, operation in operations(document):
+            found = set().union(*map(problems_of, operation["responses"].values()))
+            assert seen - of_no_operation <= found, (method, path)
 
 
 @pytest.mark.parametrize("parser", PARSERS)

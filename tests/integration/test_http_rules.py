@@ -1,5 +1,6 @@
-"""The rules of HTTP at the edge of all services: HEAD, Allow, unknown paths, request targets, conditional requests."""
+"""The rules of HTTP at the edge of all services: HEAD, Allow, unknown paths, targets, conditions, ranges."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 
 from support.bare import PARSERS
 from support.connection import connection_to
+from support.documents import documented_problems
 from support.instance import Instance, running_instance
 from tidings.http.docs import ASSETS
 from tidings_local.backends import embedded_backends
@@ -140,6 +142,47 @@ async def test_unreadable_header_is_no_error_of_any_app(origins: dict[str, httpx
         assert (await origins[name].get("/nothing", headers=headers)).status_code == 404, name
 
 
+def require_traced_problem(answer: httpx.Response) -> None:
+    """Require that an answer is a problem with the trace id of its header, and has a request id."""
+    assert answer.status_code >= 400, answer.url
+    assert answer.headers["content-type"] == "application/problem+json", (answer.url, answer.text)
+    problem = answer.json()
+    assert problem["status"] == answer.status_code
+    assert re.fullmatch(r"[0-9a-f]{32}", problem.get("trace_id", "")), answer.request
+    assert problem["trace_id"] == answer.headers["x-trace-id"], answer.url
+    assert problem["trace_id"] in answer.headers["traceresponse"]
+    assert answer.headers["x-request-id"]
+
+
+NOTHING = (
+    *("/metrics", "/openapi.json", "/openapi/nope.json", "/docs/assets/nope", "/docs/assets/docs.html", "/health"),
+    *("/health/nope", "/docs/", "/docs/nope", "/asyncapi.yaml", "/openapi/auth.json/x", "/.well-known/nope"),
+    *("/api/nope", "/api/messages/nope/x", "/favicon.ico", "/nothing"),
+)
+"""Paths of the gateway that name nothing, many of them beside paths that operators and browsers poll."""
+
+
+async def test_each_refusal_by_the_gateway_is_a_traced_problem(instance: Instance) -> None:
+    known = {path for name in APPS for path in methods_by_path(app_of(instance, name))}
+    for path in (*NOTHING, *(known - {"/openapi.json"})):
+        for method in ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+            answer = await instance.http.request(method, path)
+            if path in NOTHING:
+                assert answer.status_code in (404, 405), (method, path)
+            if answer.status_code >= 400:
+                require_traced_problem(answer)
+
+
+@pytest.mark.parametrize("name", APPS)
+async def test_refusal_beside_polled_paths_keeps_its_trace(origins: dict[str, httpx.AsyncClient], name: str) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    for call in ("PUT /docs", "GET /docs/assets/nope", "GET /metrics", "POST /health/ready"):
+        answer = await origins[name].request(*call.split(), headers=headers)
+        require_traced_problem(answer)
+        assert answer.json()["trace_id"] == trace_id
+
+
 async def test_wrong_method_on_home_is_a_traced_problem(instance: Instance) -> None:
     answer = await instance.http.post("/")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
@@ -263,6 +306,43 @@ async def test_asset_unchanged_since_its_date_is_304(instance: Instance) -> None
     later = {"If-Modified-Since": date, "If-None-Match": '"other"'}  # the tag counts
     assert (await instance.http.get(path, headers=later)).status_code == 200
     assert (await instance.http.post(path, headers={"If-None-Match": "*"})).status_code == 405
+
+
+MALFORMED_RANGES = ["x", "bytes", "bytes=", "bytes=x", "bytes=-", "bytes=5-1", "bytes=,", "bytes=a-b", "bytes 0-1", ""]
+UNSATISFIABLE_RANGES = ["bytes=99999999-", "bytes=99999999-99999999", "bytes=-0", "bytes=0-1,99999999-"]
+WHOLE_RANGES = ["items=0-1", "items=x", "lines=1-2"]
+"""Ranges in other units, which a server has to ignore (RFC 9110 section 14.2)."""
+
+
+async def test_wrong_range_of_an_asset_is_a_problem(instance: Instance) -> None:
+    path = "/docs/assets/docs.js"
+    size = len((await instance.http.get(path)).content)
+    documented = documented_problems((await instance.http.get("/openapi/auth.json")).json())
+    for sent in MALFORMED_RANGES + UNSATISFIABLE_RANGES:
+        answer = await instance.http.get(path, headers={"Range": sent})
+        require_traced_problem(answer)
+        expected = 400 if sent in MALFORMED_RANGES else 416
+        assert answer.status_code == expected, sent
+        assert (expected, answer.json()["type"]) in documented, sent
+        assert answer.headers.get("content-range") == (f"bytes */{size}" if expected == 416 else None), sent
+
+
+async def test_right_range_of_an_asset_is_sent(instance: Instance) -> None:
+    path = "/docs/assets/docs.js"
+    full = (await instance.http.get(path)).content
+    for sent, part in {"bytes=0-1": full[:2], "Bytes=5-": full[5:], "bytes=-7": full[-7:]}.items():
+        answer = await instance.http.get(path, headers={"Range": sent})
+        assert (answer.status_code, answer.content) == (206, part), sent
+    for headers in [{"Range": sent} for sent in WHOLE_RANGES] + [{"Range": "bytes=x", "If-Range": '"other"'}]:
+        answer = await instance.http.get(path, headers=headers)
+        assert (answer.status_code, answer.content) == (200, full), headers
+
+
+async def test_head_ignores_range(instance: Instance) -> None:
+    path = "/docs/assets/docs.js"
+    for sent in ("bytes=0-1", "x", "bytes=99999999-"):
+        answer = await instance.http.head(path, headers={"Range": sent})
+        assert (answer.status_code, lasting(answer)) == (200, lasting(await instance.http.get(path))), sent
 
 
 async def test_call_of_the_api_ignores_if_none_match(instance: Instance) -> None:

@@ -1,14 +1,17 @@
 """The API documents of the three services: each says all that a call takes, answers and refuses, with examples."""
 
+import ast
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+import tidings.http.docs
 import tidings_auth.app
-from support.documents import NAMES, Operation, api_documents
+from support.documents import NAMES, Operation, api_documents, documented_problems, problems_of
 from support.documents import operations as described
 from tidings.http.app import CALLER_ERRORS
 from tidings.http.problems import SHARED_ERRORS, Errors, Varying
@@ -159,16 +162,53 @@ def test_the_calls_that_set_or_clear_the_cookie_say_so(documents: dict[str, dict
 
 
 def types(document: dict[str, Any]) -> set[str]:
-    return {
-        example["type"].rsplit(":", 1)[1]
-        for _, operation in operations(document)
-        for place, body in bodies(operation)
-        if place >= "400" and place != "request"
-        for example in examples(body)
-    }
+    return {type_.rsplit(":", 1)[1] for _, type_ in documented_problems(document)}
 
 
 def test_every_error_of_the_table_can_be_met_somewhere(documents: dict[str, dict[str, Any]]) -> None:
-    table: Errors = {**SHARED_ERRORS, **CALLER_ERRORS, **tidings_auth.app.ERRORS}
+    table: Errors = {**SHARED_ERRORS, **CALLER_ERRORS, **tidings.http.docs.ERRORS, **tidings_auth.app.ERRORS}
     problems = [it.make(it.example) if isinstance(it, Varying) else it for it in table.values()]
     assert {problem.name for problem in problems} - types(documents["auth"]) == set()
+
+
+def problems_in_source() -> set[tuple[int, str]]:
+    """Return status and name of each problem in the source code of auth and of the HTTP modules."""
+    folders = [Path(str(module.__file__)).parent for module in (tidings.http.docs, tidings_auth.app)]
+    trees = [ast.parse(file.read_text()) for folder in folders for file in folder.rglob("*.py")]
+    found = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        match node:
+            case ast.Call(
+                func=ast.Name(id="Problem"),
+                args=[ast.Constant(value=int(status)), ast.Constant(value=str(name)), *_],
+            ):
+                found.add((status, name))
+    return found
+
+
+def test_every_problem_of_the_source_is_documented(documents: dict[str, dict[str, Any]]) -> None:
+    found = {(status, f"urn:tidings:problem:{name}") for status, name in problems_in_source()}
+    assert len(found) > 30
+    assert found - documented_problems(documents["auth"]) == set()
+
+
+def test_problems_of_no_operation_are_described(document: dict[str, Any]) -> None:
+    for name in ("NotFound", "MethodNotAllowed", "MethodNotImplemented", "MalformedRange", "RangeNotSatisfiable"):
+        ((status, type_),) = problems_of(document["components"]["responses"][name])
+        assert f"| {status} | `{type_}` |" in document["info"]["description"]
+
+
+def test_shared_answers_have_examples_that_their_schema_allows(document: dict[str, Any]) -> None:
+    schema = {"$ref": "#/components/schemas/ProblemDetails", "components": document["components"]}
+    for name, answer in document["components"]["responses"].items():
+        (body,) = answer["content"].values()
+        for example in examples(body):
+            assert Draft202012Validator(schema).is_valid(example), name
+            assert example["type"] in answer["description"], name
+
+
+def test_every_reference_to_an_answer_resolves(document: dict[str, Any]) -> None:
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    references = {it["$ref"] for one in operations for it in one["responses"].values() if "$ref" in it}
+    assert {"#/components/responses/RequestTimeout"} <= references
+    assert references <= {f"#/components/responses/{name}" for name in document["components"]["responses"]}

@@ -32,7 +32,7 @@ NEVER_IN_A_ROUTE = {
     "tidings.database.moments.ClocksDiffer",  # a health check tells its reason
     "tidings.database.migrations.SchemaBehind",  # a health check tells its reason
     "tidings.database.migrations.WrongSchema",  # a health check's and a command's
-    "tidings.http.framing.Refused",  # before there is a route
+    "tidings.http.refusals.Refused",  # before there is a route
     "tidings.commands.CommandFailed",  # a command's
     "tidings.contracts.ContractError",  # a command's
     "tidings.terminal.OutputLost",  # a command's

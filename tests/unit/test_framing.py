@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.http.framing import Framing, Refused
+from tidings.http.framing import Framing
+from tidings.http.refusals import Refused
 
 CHUNKED = (
     b"POST /a?b HTTP/1.1\r\nHost: tidings\r\nTransfer-Encoding: CHUNKED\r\n\r\n5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n"

@@ -20,9 +20,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from tidings.events import uuid7
-from tidings.http.framing import Framing, Refused
+from tidings.http.framing import Framing
 from tidings.http.middleware import SECURITY_HEADERS
 from tidings.http.problems import MEDIA_TYPE, Problem, document
+from tidings.http.refusals import MALFORMED_REQUEST, REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS, Refused
 from tidings.http.settings import HttpSettings
 
 if TYPE_CHECKING:
@@ -38,10 +39,6 @@ LINGER_SECONDS = 2.0
 """How long a client has to read the refusal of its request before its connection is closed."""
 LAST_REQUEST_SECONDS = 0.5
 """How long a new connection may still send its request after the server has stopped to listen."""
-
-TIMED_OUT = Problem(408, "request-timeout", "The request did not arrive in time.")
-FULL = Problem(503, "too-many-connections", "Too many connections are open; try again.", {"Retry-After": "1"})
-UNREADABLE = Problem(400, "malformed-request", "The request is not valid HTTP.")
 
 
 class Connections(ServerState):
@@ -83,7 +80,7 @@ class Connections(ServerState):
         waiting = (connection for connection in self.connections if connection.waits_for_body)
         late = min(waiting, key=lambda connection: connection.deadline, default=None)
         if late:
-            late.refuse(FULL)
+            late.refuse(TOO_MANY_CONNECTIONS)
         return late is not None
 
     def say_close(self) -> None:
@@ -121,7 +118,7 @@ class Guarded(_Protocol):
         self._read_at = now = self.loop.time()
         self.deadline = now + self._limits.header_seconds
         if len(self.connections) > state.most and not state.make_room():
-            self.refuse(FULL)
+            self.refuse(TOO_MANY_CONNECTIONS)
         else:
             state.idle[self] = None
 
@@ -186,7 +183,7 @@ class Guarded(_Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser does not take although `Framing` does."""
-        self.refuse(UNREADABLE)
+        self.refuse(MALFORMED_REQUEST)
 
     def refuse(self, problem: Problem) -> None:
         """Answer with a problem if no answer has begun, read nothing more, and close when the client has read it."""
@@ -227,7 +224,7 @@ class Guarded(_Protocol):
 
     def _give_up(self) -> None:
         if not self.refused and (self._framing.held or not self._framing.in_head):
-            self.refuse(TIMED_OUT)
+            self.refuse(REQUEST_TIMEOUT)
         else:
             self.close_idle()
 

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.middleware import Middleware
 
-from tidings.http import problems
+from tidings.http import docs, problems
 from tidings.http.app import trace_requests
 from tidings.http.bearer import Credentials, is_admin
 from tidings.http.docs import Document, docs_router, revalidated
@@ -62,7 +62,7 @@ def create_home(described: str, states: States) -> FastAPI:
             Middleware(UnexpectedErrors),
         ],
     )
-    problems.install(app, {})
+    problems.install(app, docs.ERRORS)
     page = (Path(__file__).parent / "home.html").read_text(encoding="utf-8")
     page = page.replace("__BACKENDS__", html.escape(described))
 

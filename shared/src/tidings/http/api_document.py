@@ -1,7 +1,7 @@
 """The API document: what FastAPI makes of the routes, with every refusal and an example of every body.
 
 A refusal is documented from the table that answers it: what any call may meet, what its input may be refused for, and
-what the route, or a dependency of it, says that it `raises`.
+what the route, or a dependency of it, says that it `raises`. `documented_problems` says how it is shown.
 """
 
 import contextlib
@@ -14,15 +14,14 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
+from tidings.http.documented_problems import answer_or_reference, description, shared_answers
 from tidings.http.problems import (
     CODED,
     MALFORMED,
-    MEDIA_TYPE,
     NOT_JSON,
     REFUSED,
     SHARED_ERRORS,
     TOO_LARGE,
-    TYPE_PREFIX,
     UNAVAILABLE,
     UNEXPECTED,
     Errors,
@@ -30,26 +29,13 @@ from tidings.http.problems import (
     Problem,
     ProblemDetails,
     Varying,
-    document,
-    title,
 )
+from tidings.http.refusals import REFUSALS_OF_ANY_CALL
 
 REFERENCE = "#/components/schemas/"
-TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 Operation = dict[str, Any]
 Components = Mapping[str, Mapping[str, Mapping[str, Any]]]
-
-HEADERS = {
-    "Accept": "the media type that the body must have",
-    "Accept-Encoding": "the content coding that the body may have",
-    "Retry-After": "seconds after which to try again",
-    "RateLimit": "the quota that is used up, and the seconds until it allows something again",
-    "RateLimit-Policy": "every quota that holds for this call, and the seconds in which all of it comes back",
-    "Set-Cookie": "has the client forget a cookie that is no longer good for anything",
-    "WWW-Authenticate": "how to say who is calling",
-}
-"""What the headers of problems mean."""
 
 
 def api_document(app: FastAPI, errors: Errors, components: Components | None = None) -> dict[str, Any]:
@@ -65,9 +51,15 @@ def api_document(app: FastAPI, errors: Errors, components: Components | None = N
         KeyError: there is no such component.
     """
     made = get_openapi(
-        title=app.title, version=app.version, summary=app.summary, routes=app.routes, servers=app.servers
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=description(),
+        routes=app.routes,
+        servers=app.servers,
     )
-    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    made.setdefault("components", {})["responses"] = shared_answers()
+    schemas = made["components"].setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form of 422; ours is a problem
         schemas.pop(unused, None)
     details = ProblemDetails.model_json_schema(ref_template=REFERENCE + "{model}")
@@ -83,7 +75,7 @@ def api_document(app: FastAPI, errors: Errors, components: Components | None = N
             parameter["schema"] = _without_null(parameter["schema"])
         _show_bodies(operation, schemas)
         problems = [*_problems_of_input(method, operation), *_problems_raised(dependant, {**SHARED_ERRORS, **errors})]
-        _show_problems(path, operation, [*problems, UNEXPECTED, UNAVAILABLE])
+        _show_problems(path, operation, [*problems, UNEXPECTED, UNAVAILABLE, *REFUSALS_OF_ANY_CALL])
     return made
 
 
@@ -156,24 +148,16 @@ def _problems_raised(dependant: Dependant, errors: Errors) -> Iterator[Problem]:
 
 
 def _show_problems(path: str, operation: Operation, problems: list[Problem]) -> None:
-    """Add an answer for each status, with the types that it may be, an example of each, and their headers."""
+    """Add an answer for each status; to an answer of the route's own, add that it may be a problem too."""
     instance = path.format_map({it["name"]: _example_of_parameter(it) for it in operation.get("parameters", [])})
     for status, group in groupby(sorted(problems, key=_status), key=_status):
-        found = {problem.name: problem for problem in group}
-        examples = {
-            name: {"value": document(problem, instance, TRACE_ID, _refused(problem, operation))}
-            for name, problem in found.items()
-        }
-        types = ", ".join(f"`{TYPE_PREFIX}{name}`" for name in found)
-        operation["responses"][str(status)] = {
-            "description": f"{title(status)}: {types}",
-            "headers": {
-                name: {"description": HEADERS.get(name, name), "schema": {"type": "string"}, "example": value}
-                for problem in found.values()
-                for name, value in [*problem.headers.items(), *(("Set-Cookie", it) for it in problem.cookies[:1])]
-            },
-            "content": {MEDIA_TYPE: {"schema": {"$ref": f"{REFERENCE}ProblemDetails"}, "examples": examples}},
-        }
+        distinct = list({problem.name: problem for problem in group}.values())
+        answer = answer_or_reference(distinct, instance, _refused_fields(operation))
+        own = operation["responses"].get(str(status))
+        if own:
+            answer["description"] = f"{own['description']}, or {answer['description']}"
+            answer["content"] = own["content"] | answer["content"]
+        operation["responses"][str(status)] = answer
 
 
 def _example_of_parameter(parameter: Mapping[str, Any]) -> Any:
@@ -184,9 +168,8 @@ def _status(problem: Problem) -> int:
     return problem.status
 
 
-def _refused(problem: Problem, operation: Operation) -> list[InvalidField] | None:
-    if problem is not REFUSED:
-        return None
+def _refused_fields(operation: Operation) -> list[InvalidField]:
+    """Return an example of what may be refused."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
     if body:
         return [InvalidField(pointer=f"/{next(iter(body))}", detail="Field required")]

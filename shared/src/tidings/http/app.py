@@ -9,10 +9,9 @@ from fastapi.routing import APIRoute
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from starlette.middleware import Middleware
 
-from tidings.http import health, problems
+from tidings.http import docs, health, problems
 from tidings.http.api_document import Components, api_document
 from tidings.http.bearer import AmbiguousCredentials, NotAuthenticated, authenticate
-from tidings.http.docs import Document, docs_router
 from tidings.http.empty_answers import Head, NotModified
 from tidings.http.event_docs import event_docs_router
 from tidings.http.headers import ReadableHeaders
@@ -93,7 +92,7 @@ def create_service(
             Middleware(BodyLimit, max_bytes=max_body),
         ],
     )
-    meanings = {**CALLER_ERRORS, **(errors or {})}
+    meanings = {**CALLER_ERRORS, **docs.ERRORS, **(errors or {})}
     problems.install(app, meanings)
     for router in public_routers:
         app.include_router(router)
@@ -140,5 +139,5 @@ def _serve_documents(app: FastAPI, name: str, errors: Errors, components: Compon
     async def named_document() -> dict[str, Any]:
         return document()
 
-    app.include_router(docs_router([Document(name, path)]))
+    app.include_router(docs.docs_router([docs.Document(name, path)]))
     app.include_router(event_docs_router())

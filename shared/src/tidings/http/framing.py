@@ -7,9 +7,9 @@ accepts or refuses it first, and hands on each accepted request in one spelling.
 
 import re
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv6Address
 
-from tidings.http.problems import Problem
+from tidings.addresses import host_and_port
+from tidings.http.refusals import HTTP_VERSION_NOT_SUPPORTED, METHOD_NOT_IMPLEMENTED, Refused, malformed, too_large
 
 MAX_HEAD = 16 * 1024
 """Most bytes of a request line with its header fields, and of the trailer fields of a body."""
@@ -24,26 +24,9 @@ _REQUEST_LINE = re.compile(rb"(%b) ([\x21\x22\x24-\x7e]++) HTTP/([0-9]\.[0-9])\r
 _FIELD = re.compile(rb"(%b):[ \t]*+(%b*+(?:[ \t]++%b++)*+)[ \t]*+\r\n" % (_TOKEN, _VISIBLE, _VISIBLE))
 _TOKEN_BYTE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _LONE_CR_OR_LF = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
-_HOST = re.compile(rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[\t\x20-\x7e]*)?\r\n")
-
-
-class Refused(Exception):
-    """What a client sent is not accepted; its connection has to be closed, because the next request cannot be found."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
-
-
-def _malformed(detail: str) -> Refused:
-    return Refused(Problem(400, "malformed-request", detail))
-
-
-def _too_large(detail: str) -> Refused:
-    return Refused(Problem(431, "header-fields-too-large", detail))
 
 
 class Framing:
@@ -109,7 +92,7 @@ class Framing:
         head = self._cut(end + 4)
         line = _REQUEST_LINE.match(head)
         if not line:
-            raise _malformed("The request line is not `METHOD TARGET HTTP/1.1`.")
+            raise malformed("The request line is not `METHOD TARGET HTTP/1.1`.")
         self.method = line[1]
         fields = _fields(head, line.end())
         return self._accept(line[2], line[3], fields)
@@ -118,11 +101,11 @@ class Framing:
         """Refuse what cannot become a head, so that nobody waits for the end of it."""
         buffer = self._buffer
         if buffer and not _TOKEN_BYTE.match(buffer) and buffer != b"\r":
-            raise _malformed("A request begins with its method.")
+            raise malformed("A request begins with its method.")
         if len(buffer) >= MAX_HEAD:
-            raise _too_large(f"The request line and header fields are longer than {MAX_HEAD} bytes.")
+            raise too_large(f"The request line and header fields are longer than {MAX_HEAD} bytes.")
         if _LONE_CR_OR_LF.search(buffer):
-            raise _malformed("Each line of the header ends with CR LF.")
+            raise malformed("Each line of the header ends with CR LF.")
 
     def _accept(self, target: bytes, version: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
         """Return the head as the parser gets it, and remember how the body ends."""
@@ -130,11 +113,11 @@ class Framing:
         for name, value in fields:
             named.setdefault(name.lower(), []).append(value)
         if version not in (b"1.0", b"1.1"):
-            raise Refused(Problem(505, "http-version-not-supported", "Use HTTP/1.1."))
+            raise Refused(HTTP_VERSION_NOT_SUPPORTED)
         _check_host(named.get(b"host", []), version)
         self.path, host = _origin_form(target)
         if self.method not in METHODS:
-            raise Refused(Problem(501, "method-not-implemented", "This server does not know this method."))
+            raise Refused(METHOD_NOT_IMPLEMENTED)
         self._expect_body(named.get(b"content-length", []), named.get(b"transfer-encoding", []), version)
         # No protocol is offered to upgrade to, and one of the parsers would drop the body of a request that asks for
         # it. HTTP/1.0 does not know `Expect`, but the same parser would answer it.
@@ -148,11 +131,11 @@ class Framing:
 
     def _expect_body(self, lengths: list[bytes], codings: list[bytes], version: bytes) -> None:
         if codings and lengths:
-            raise _malformed("A request has Content-Length or Transfer-Encoding, not both.")
+            raise malformed("A request has Content-Length or Transfer-Encoding, not both.")
         if codings and (len(codings) > 1 or codings[0].lower() != b"chunked" or version == b"1.0"):
-            raise _malformed("Transfer-Encoding must be `chunked`, once, in HTTP/1.1.")
+            raise malformed("Transfer-Encoding must be `chunked`, once, in HTTP/1.1.")
         if lengths and (len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0])):
-            raise _malformed("Content-Length must be one decimal number, once.")
+            raise malformed("Content-Length must be one decimal number, once.")
         self.in_head = False
         self._remaining = int(lengths[0]) if lengths else 0
         self._step = self._chunk_line if codings else self._body
@@ -174,11 +157,11 @@ class Framing:
         end = self._buffer.find(b"\r\n", 0, MAX_CHUNK_LINE)
         if end < 0:
             if len(self._buffer) >= MAX_CHUNK_LINE or _LONE_CR_OR_LF.search(self._buffer):
-                raise _malformed("A chunk begins with its size in hexadecimal, and CR LF.")
+                raise malformed("A chunk begins with its size in hexadecimal, and CR LF.")
             return None
         line = _CHUNK_LINE.fullmatch(self._cut(end + 2))
         if not line:
-            raise _malformed("A chunk begins with its size in hexadecimal, and CR LF.")
+            raise malformed("A chunk begins with its size in hexadecimal, and CR LF.")
         self._remaining = int(line[1], 16)
         self._step = self._chunk if self._remaining else self._trailers
         return b"%x\r\n" % self._remaining if self._remaining else b""  # extensions are ignored (RFC 9112, 7.1.1)
@@ -191,7 +174,7 @@ class Framing:
 
     def _chunk_end(self) -> bytes | None:
         if not b"\r\n".startswith(self._buffer[:2]):
-            raise _malformed("A chunk is not as long as it says.")
+            raise malformed("A chunk is not as long as it says.")
         if len(self._buffer) < 2:
             return None
         self._step = self._chunk_line
@@ -205,9 +188,9 @@ class Framing:
             end = self._buffer.find(b"\r\n\r\n", 0, MAX_HEAD)
             if end < 0:
                 if len(self._buffer) >= MAX_HEAD:
-                    raise _too_large(f"The trailer fields are longer than {MAX_HEAD} bytes.")
+                    raise too_large(f"The trailer fields are longer than {MAX_HEAD} bytes.")
                 if _LONE_CR_OR_LF.search(self._buffer):
-                    raise _malformed("Each trailer field ends with CR LF.")
+                    raise malformed("Each trailer field ends with CR LF.")
                 return None
             section = self._cut(end + 4)
         _fields(section, 0)
@@ -222,9 +205,9 @@ def _fields(section: bytes, position: int) -> list[tuple[bytes, bytes]]:
         fields.append((field[1], field[2]))
         position = field.end()
     if section[position:] != b"\r\n":
-        raise _malformed("A header field is not `Name: value` on one line, without control characters.")
+        raise malformed("A header field is not `Name: value` on one line, without control characters.")
     if len(fields) > MAX_FIELDS:
-        raise _too_large(f"There are more than {MAX_FIELDS} header fields.")
+        raise too_large(f"There are more than {MAX_FIELDS} header fields.")
     return fields
 
 
@@ -232,7 +215,7 @@ def _check_host(hosts: list[bytes], version: bytes) -> None:
     if not hosts and version == b"1.0":
         return
     if len(hosts) != 1 or not _is_host(hosts[0]):
-        raise _malformed("A request has exactly one Host: a name or an address, with or without a possible port.")
+        raise malformed("A request has exactly one Host: a name or an address, with or without a possible port.")
 
 
 def _origin_form(target: bytes) -> tuple[bytes, bytes]:
@@ -241,20 +224,15 @@ def _origin_form(target: bytes) -> tuple[bytes, bytes]:
         return target, b""
     url = _ABSOLUTE.fullmatch(target)
     if not url or not _is_host(url[1]):
-        raise _malformed("The target of a request is a path, or a URL with a host, a possible port and no user.")
+        raise malformed("The target of a request is a path, or a URL with a host, a possible port and no user.")
     host, rest = url.groups()
     return rest if rest.startswith(b"/") else b"/" + rest, host
 
 
 def _is_host(text: bytes) -> bool:
-    """Return whether `text` is a name or an address, with or without a port that can be connected to."""
-    host = _HOST.fullmatch(text)
-    if not host or not 0 < int(host[2] or 80) < 65_536:
-        return False
-    if host[1] is None:
-        return True
+    """Return whether `text` is a name or an IP address, with or without a port that can be connected to."""
     try:
-        IPv6Address(host[1].decode())
-    except AddressValueError:
+        host_and_port(text.decode("ascii"))
+    except ValueError:
         return False
-    return True
+    return b"%" not in text  # an IPv6 zone means something on one machine only

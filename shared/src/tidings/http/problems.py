@@ -77,7 +77,9 @@ class ProblemDetails(BaseModel):
     detail: str = Field(examples=["1 field was refused"])
     instance: str = Field(description="the path that was called", examples=["/api/messages"])
     trace_id: str | None = Field(
-        description="finds this request in the log", examples=["4bf92f3577b34da6a3ce929d0e0e4736"]
+        default=None,
+        description="finds this request in the log; absent if the request was refused before its path was looked at",
+        examples=["4bf92f3577b34da6a3ce929d0e0e4736"],
     )
     errors: list[InvalidField] | None = Field(default=None, description="each field that was refused")
 
@@ -100,6 +102,13 @@ CODED = Problem(
     "unsupported-content-coding",
     "Send the body as it is: no Content-Encoding but identity is supported.",
     {"Accept-Encoding": "identity"},
+)
+NOT_FOUND = Problem(404, "not-found", "There is nothing at this path.")
+METHOD_NOT_ALLOWED = Problem(
+    405,
+    "method-not-allowed",
+    "This path does not take this method; the Allow header says which it takes.",
+    {"Allow": "GET, HEAD"},
 )
 REFUSED = Problem(422, "validation", "1 field was refused; see errors.")
 
@@ -145,7 +154,8 @@ def document(
 
 def title(status: int) -> str:
     """Return the phrase of RFC 9110 for a status; Python's own still has older ones for some."""
-    return {413: "Content Too Large", 422: "Unprocessable Content"}.get(status) or HTTPStatus(status).phrase
+    phrases = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+    return phrases.get(status) or HTTPStatus(status).phrase
 
 
 def install(app: FastAPI, errors: Errors) -> None:
@@ -178,17 +188,14 @@ def _mapped(meaning: Problem | Varying) -> Any:
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     if error.status_code == 400:  # FastAPI's own, of a body that it could not read
         return respond(request, MALFORMED)
-    phrase = title(error.status_code)
-    name = phrase.lower().replace(" ", "-").replace("'", "")
-    detail = {
-        404: "There is nothing at this path.",
-        405: "This path does not take this method; the Allow header says which it takes.",
-        413: TOO_LARGE.detail,
-    }.get(error.status_code, str(error.detail))
-    headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_methods(request)))
-    return respond(request, Problem(error.status_code, name, detail, headers))
+        allowed = ", ".join(sorted(_methods(request)))
+        return respond(request, replace(METHOD_NOT_ALLOWED, headers={"Allow": allowed}))
+    for problem in (NOT_FOUND, TOO_LARGE):
+        if error.status_code == problem.status:
+            return respond(request, problem)
+    name = title(error.status_code).lower().replace(" ", "-").replace("'", "")
+    return respond(request, Problem(error.status_code, name, str(error.detail), dict(error.headers or {})))
 
 
 def _methods(request: Request) -> set[str]:
