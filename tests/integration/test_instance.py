@@ -4,11 +4,14 @@ import json
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from jsonschema import Draft202012Validator
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
@@ -17,6 +20,7 @@ from support.instance import Instance, running_instance
 from support.servers import RealServers
 from support.topic import records_of
 from tidings_local.backends import Backends
+from unit.fakes import client
 
 JSON = {"content-type": "application/json"}
 PUBLIC = {
@@ -241,14 +245,14 @@ async def test_event_type_that_is_not_ascii_is_refused(instance: Instance, event
 
 async def test_readiness_names_each_dependency(instance: Instance) -> None:
     found = (await instance.http.get("/health/ready")).json()
-    assert {name: set(service["dependencies"]) for name, service in found.items()} == {
+    expected = {
         "auth": {"clock", "database", "redis", "kafka", "outbox", "revocations", "signing keys"},
         "messages": {"clock", "database", "kafka", "keys", "outbox", "revocations"},
         "logs": {"clock", "database", "kafka", "keys", "revocations"},
     }
-    for service in found.values():
-        assert service.keys() == {"ready", "dependencies"}
-        assert all(dependency.keys() == {"ok"} for dependency in service["dependencies"].values())
+    assert set(found["dependencies"]) == {f"{service}/{name}" for service, names in expected.items() for name in names}
+    assert found.keys() == {"ready", "dependencies"}
+    assert all(dependency.keys() == {"ok"} for dependency in found["dependencies"].values())
     assert (await instance.http.get("/health/live")).json() == {"live": True}
 
 
@@ -256,9 +260,41 @@ async def test_an_admin_learns_reasons_and_others_do_not(instance: Instance) -> 
     strangers = await instance.http.get("/health/ready", headers=await instance.person())
     assert strangers.json() == (await instance.http.get("/health/ready")).json()
     found = (await instance.http.get("/health/ready", headers=await instance.admin())).json()
-    for service in found.values():
-        assert service["died"] == []
-        assert service["dependencies"]["revocations"]["as_of"]
+    assert found["died"] == []
+    for service in ("auth", "messages", "logs"):
+        assert found["dependencies"][f"{service}/revocations"]["as_of"]
+
+
+async def test_health_is_answered_as_documented(instance: Instance) -> None:
+    """At the gateway and at each service, when all is well and when a loop of one service died."""
+    died: list[str] = instance.states["messages"]["health"].died
+    for healthy in (True, False):
+        if not healthy:
+            died.append("relay: stopped by a test")
+        try:
+            answers = await health_answers(instance)
+        finally:
+            died.clear()
+        assert {answer.status_code for answer, _, _ in answers} == ({200} if healthy else {200, 503})
+        for answer, operation, components in answers:
+            body = operation["responses"][str(answer.status_code)]["content"][answer.headers["content-type"]]
+            validator = Draft202012Validator({**body["schema"], "components": components})
+            assert [error.message for error in validator.iter_errors(answer.json())] == [], answer.url
+
+
+async def health_answers(instance: Instance) -> list[tuple[httpx.Response, dict[str, Any], dict[str, Any]]]:
+    """Ask for health by each document, and return the answers with their operations and the document's components."""
+    found = []
+    admin = await instance.admin()
+    for name, app in instance.services.apps.items():
+        document = app.openapi()
+        async with client(app, **instance.states[name]) as service:
+            for path in ("/health/live", "/health/ready"):
+                for http in (instance.http, service):
+                    for headers in ({}, admin):
+                        answer = await http.get(path, headers=headers)
+                        found.append((answer, document["paths"][path]["get"], document["components"]))
+    return found
 
 
 async def test_the_home_page_and_the_docs_load_nothing_from_elsewhere(instance: Instance) -> None:

@@ -33,6 +33,8 @@ OPERATION_IDS = {
     "postMessage",
     "listMessages",
     "listLogs",
+    "liveness",
+    "readiness",
 }
 """Generated clients call their functions by these names: another name here breaks the code of their users."""
 
@@ -79,8 +81,29 @@ def test_each_operation_says_what_it_does_who_may_call_it_and_what_each_paramete
 
 
 def test_operation_ids_are_short_and_frozen(documents: dict[str, dict[str, Any]]) -> None:
-    ids = [operation["operationId"] for document in documents.values() for _, operation in operations(document)]
-    assert sorted(ids) == sorted(OPERATION_IDS)
+    ids = {name: [it["operationId"] for _, it in operations(document)] for name, document in documents.items()}
+    assert set().union(*ids.values()) == OPERATION_IDS
+    assert all(len(set(of_one)) == len(of_one) for of_one in ids.values())
+
+
+def test_health_is_documented_with_both_answers(document: dict[str, Any]) -> None:
+    for path, name, schema in (("live", "liveness", "Liveness"), ("ready", "readiness", "Readiness")):
+        operation = document["paths"][f"/health/{path}"]["get"]
+        assert (operation["operationId"], operation["tags"]) == (name, ["health"])
+        assert {"access-token": []} in operation["security"]
+        assert {} in operation["security"]
+        assert operation["servers"][0]["url"] == "/"  # not the public origin: a gateway does not lead there
+        for status, usable in (("200", True), ("503", False)):
+            body = operation["responses"][status]["content"]["application/json"]
+            assert body["schema"] == {"$ref": f"#/components/schemas/{schema}"}
+            assert body["example"][path] is usable
+
+
+def test_operations_of_health_are_the_only_ones_with_another_server(document: dict[str, Any]) -> None:
+    assert {operation["operationId"] for _, operation in operations(document) if "servers" in operation} == {
+        "liveness",
+        "readiness",
+    }
 
 
 def test_no_parameter_is_documented_as_null(document: dict[str, Any]) -> None:
@@ -110,6 +133,8 @@ def test_only_what_may_be_refused_is_documented_as_such(documents: dict[str, dic
         "GET /.well-known/jwks.json",
         "GET /api/me",
         "DELETE /api/sessions",
+        "GET /health/live",
+        "GET /health/ready",
     }
 
 
@@ -142,8 +167,7 @@ def test_every_refusal_is_a_problem_that_names_its_types(document: dict[str, Any
         refusals = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
         assert set(refusals) >= {"500", "503"}, name
         for status, answer in refusals.items():
-            (body,) = answer["content"].values()
-            for example in examples(body):
+            for example in examples(answer["content"]["application/problem+json"]):
                 assert example["status"] == int(status), name
                 assert example["type"] in answer["description"], name
 

@@ -82,10 +82,10 @@ def create_home(described: str, states: States) -> FastAPI:
         return result if sees_reasons else result.without_reasons()
 
     @app.get("/health/ready", response_model_exclude_unset=True)
-    async def ready(response: Response, sees_reasons: Annotated[bool, Depends(sees_reasons)]) -> dict[str, Readiness]:
-        found = {name: await readiness(states()[name]["health"]) for name in NAMES}
-        response.status_code = 200 if all(result.ready for result in found.values()) else 503
-        return found if sees_reasons else {name: result.without_reasons() for name, result in found.items()}
+    async def ready(response: Response, sees_reasons: Annotated[bool, Depends(sees_reasons)]) -> Readiness:
+        result = Readiness.of_all({name: await readiness(states()[name]["health"]) for name in NAMES})
+        response.status_code = 200 if result.ready else 503
+        return result if sees_reasons else result.without_reasons()
 
     app.include_router(docs_router([Document(name, f"/openapi/{name}.json") for name in NAMES]))
     app.include_router(event_docs_router())

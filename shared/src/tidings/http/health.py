@@ -72,7 +72,7 @@ class Dependency(BaseModel):
 class Liveness(BaseModel):
     """Whether the process should be kept; `died` is for operators."""
 
-    live: bool
+    live: bool = Field(examples=[True])
     died: list[str] = Field(default=[], description="background loops that ended of an error that nobody expected")
 
     def without_reasons(self) -> "Liveness":
@@ -83,10 +83,23 @@ class Liveness(BaseModel):
 class Readiness(BaseModel):
     """Whether the service can do its work; `died` is for operators."""
 
-    ready: bool
-    dependencies: dict[str, Dependency]
+    ready: bool = Field(examples=[True])
+    dependencies: dict[str, Dependency] = Field(examples=[{"database": {"ok": True}}])
     died: list[str] = Field(default=[], description="background loops that ended of an error that nobody expected")
     draining: bool = Field(default=False, description="whether the process is about to end, and asked no dependency")
+
+    @classmethod
+    def of_all(cls, services: Mapping[str, "Readiness"]) -> "Readiness":
+        """Return the readiness of several services together; each dependency's name begins with that of its service."""
+        return cls(
+            ready=all(service.ready for service in services.values()),
+            dependencies={
+                f"{name}/{dependency}": found
+                for name, service in services.items()
+                for dependency, found in service.dependencies.items()
+            },
+            died=[loop for service in services.values() for loop in service.died],
+        )
 
     def without_reasons(self) -> "Readiness":
         """Return what everybody may know."""
@@ -162,10 +175,35 @@ async def sees_reasons(request: Request, credentials: Credentials) -> bool:
 SeesReasons = Annotated[bool, Depends(sees_reasons)]
 
 
-router = APIRouter(prefix="/health", tags=["health"], include_in_schema=False)
+OF_THE_SERVICE = {
+    "servers": [
+        {"url": "/", "description": "the service itself, at its management port if it has one: no gateway leads there"}
+    ],
+    "security": [{}],  # besides the access token, which is an admin's
+}
+"""What the API document says of health, but of no other operation."""
+DIED = {
+    "model": Liveness,
+    "description": "A restart is needed",
+    "content": {"application/json": {"example": {"live": False}}},
+}
+NOT_READY = {
+    "model": Readiness,
+    "description": "A dependency is not usable, a restart is needed, or the process is about to end",
+    "content": {"application/json": {"example": {"ready": False, "dependencies": {"database": {"ok": False}}}}},
+}
+
+router = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("/live", response_model_exclude_unset=True)
+@router.get(
+    "/live",
+    name="liveness",
+    summary="Is the process alive",
+    response_model_exclude_unset=True,
+    responses={503: DIED},
+    openapi_extra=OF_THE_SERVICE,
+)
 async def live(request: Request, response: Response, sees_reasons: SeesReasons) -> Liveness:
     """Answer 200 as long as a restart would not help, else 503: a background loop died."""
     died: list[str] = request.state.health.died
@@ -174,7 +212,14 @@ async def live(request: Request, response: Response, sees_reasons: SeesReasons) 
     return result if sees_reasons else result.without_reasons()
 
 
-@router.get("/ready", response_model_exclude_unset=True)
+@router.get(
+    "/ready",
+    name="readiness",
+    summary="Is the service ready",
+    response_model_exclude_unset=True,
+    responses={503: NOT_READY},
+    openapi_extra=OF_THE_SERVICE,
+)
 async def ready(request: Request, response: Response, sees_reasons: SeesReasons) -> Readiness:
     """Answer 200 when every dependency is usable, else 503; operators learn each reason and the setting to look at."""
     if getattr(request.state, "draining", False):
