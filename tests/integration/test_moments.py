@@ -61,7 +61,7 @@ async def test_clock_difference_names_its_own_setting(backends: Backends) -> Non
     settings = DatabaseSettings(url=SecretStr(backends.database("moments")))
     async with AsyncExitStack() as stack:
         parts = Parts(stack, Telemetry("test"))
-        parts.database(settings.model_copy(update={"max_clock_difference_seconds": -1}), "tidings_messages")
+        parts.background_database(settings.model_copy(update={"max_clock_difference_seconds": -1}), "tidings_messages")
         clock = (await readiness(parts.health)).dependencies["clock"]
     assert not clock.ok
     assert clock.setting == "TIDINGS_DATABASE_MAX_CLOCK_DIFFERENCE_SECONDS"

@@ -312,6 +312,7 @@ ROWS: dict[str, Row] = {
     "TIDINGS_HTTP_WRITE_SECONDS": real(0.1, 600, below="0.09"),
     "TIDINGS_HTTP_KEEP_ALIVE_SECONDS": whole(1, 3600),
     "TIDINGS_HTTP_MAX_CONNECTIONS": whole(1, 100_000),
+    "TIDINGS_HTTP_MAX_REQUESTS": whole(1, 10_000),
     "TIDINGS_HTTP_DRAIN_SECONDS": real(0, 60, below="-0.1"),
     "TIDINGS_DATABASE_URL": Row(
         same(

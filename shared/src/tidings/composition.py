@@ -41,6 +41,8 @@ REVOCATIONS_DEADLINE = 1.0
 REVOCATIONS_PATIENCE = 2.0
 """How long a start may wait for Redis; without it the service answers all the same, but is not ready."""
 EXPIRY_DEADLINE = 0.5
+BACKGROUND_CONNECTIONS = 5
+"""Relay, lease, expiry, a background loop of the service's own, and health; opened when they are needed."""
 TELEMETRY_DEADLINE = 1.0
 
 Loop = Callable[[], Awaitable[None]]
@@ -63,10 +65,17 @@ class Parts:
         current_service.set(telemetry.service)
         stack.push_async_callback(telemetry.shutdown, TELEMETRY_DEADLINE)
 
-    def database(self, settings: DatabaseSettings, package: str) -> Database:
-        """Open the database; ready when it answers and has every migration of `package`."""
-        engine = create_engine(settings, self.telemetry)
-        self._stack.push_async_callback(engine.dispose)
+    def database(self, settings: DatabaseSettings) -> Database:
+        """Open the database for requests."""
+        return self._database(settings)
+
+    def background_database(self, settings: DatabaseSettings, package: str) -> Database:
+        """Open the database for health and background loops; ready when it has every migration of `package`.
+
+        They have connections of their own: a service whose requests use up all of theirs is busy, not broken.
+        """
+        database = self._database(settings.model_copy(update={"pool_size": BACKGROUND_CONNECTIONS}))
+        engine = database.engine
         self.health.checks["database"] = Check(lambda: require_head(engine, package), "TIDINGS_DATABASE_URL")
         allowed = timedelta(seconds=settings.max_clock_difference_seconds)
         self.health.checks["clock"] = Check(
@@ -74,6 +83,11 @@ class Parts:
             "TIDINGS_DATABASE_URL",
             {ClocksDiffer: "TIDINGS_DATABASE_MAX_CLOCK_DIFFERENCE_SECONDS"},
         )
+        return database
+
+    def _database(self, settings: DatabaseSettings) -> Database:
+        engine = create_engine(settings, self.telemetry)
+        self._stack.push_async_callback(engine.dispose)
         return Database(engine, settings.deadline_seconds)
 
     def activity(self, settings: KafkaSettings) -> ActivityLane:
@@ -92,9 +106,11 @@ class Parts:
         self.health.checks["outbox"] = Check(relay.check_parked, None, only_shown=True)
         self.background("relay", relay.run, relay.stop, RELAY_DEADLINE)
 
-    def idempotency(self, database: Database, table: Table, settings: ActivitySettings) -> Idempotency:
+    def idempotency(
+        self, database: Database, background: Database, table: Table, settings: ActivitySettings
+    ) -> Idempotency:
         """Open the memory of idempotency keys, and have it lose those that are expired."""
-        expiry = Expiry(database, table)
+        expiry = Expiry(background, table)
         self.background("expiry of idempotency keys", expiry.run, expiry.stop, EXPIRY_DEADLINE)
         return Idempotency(database, table, settings.address_key.get_secret_value())
 

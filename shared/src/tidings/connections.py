@@ -6,7 +6,6 @@ have waited too long for their client.
 """
 
 import asyncio
-import json
 import logging
 import math
 import select
@@ -19,11 +18,9 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER, HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from tidings.events import uuid7
 from tidings.http.framing import Framing
-from tidings.http.middleware import SECURITY_HEADERS
-from tidings.http.problems import MEDIA_TYPE, Problem, document
-from tidings.http.refusals import MALFORMED_REQUEST, REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS, Refused
+from tidings.http.problems import Problem
+from tidings.http.refusals import MALFORMED_REQUEST, REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS, Refused, answer
 from tidings.http.settings import HttpSettings
 
 if TYPE_CHECKING:
@@ -117,7 +114,8 @@ class Guarded(_Protocol):
         state = self.server_state
         self._read_at = now = self.loop.time()
         self.deadline = now + self._limits.header_seconds
-        if len(self.connections) > state.most and not state.make_room():
+        operators = transport.get_extra_info("sockname")[1] == self._limits.management_port  # a crowd is elsewhere
+        if len(self.connections) > state.most and not operators and not state.make_room():
             self.refuse(TOO_MANY_CONNECTIONS)
         else:
             state.idle[self] = None
@@ -276,15 +274,8 @@ def protocol(parser: Parser) -> type[asyncio.Protocol]:
 def _answer(problem: Problem, framing: Framing, default_headers: list[tuple[bytes, bytes]]) -> bytes:
     """Return a whole answer with a problem, for a request that no application gets."""
     instance = quote_from_bytes(framing.path.partition(b"?")[0], safe="/%:@!$&'()*+,;=~")
-    body = json.dumps(document(problem, instance, None)).encode()
-    headers = {
-        **{name.decode("latin-1"): value.decode("latin-1") for name, value in default_headers},
-        **SECURITY_HEADERS,
-        **problem.headers,
-        "X-Request-Id": str(uuid7()),
-        "Content-Type": MEDIA_TYPE,
-        "Content-Length": str(len(body)),
-    }
+    headers, body = answer(problem, instance)
+    headers |= {name.decode("latin-1"): value.decode("latin-1") for name, value in default_headers}
     headers.pop(CLOSE_HEADER[0].decode(), None)
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
     head = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n{''.join(lines)}Connection: close\r\n\r\n"

@@ -96,7 +96,8 @@ def create_app(settings: AuthSettings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
             parts = Parts(stack, telemetry, settings.http.management_port)
-            database = parts.database(settings.database, PACKAGE)
+            database = parts.database(settings.database)
+            background = parts.background_database(settings.database, PACKAGE)
             parts.health.checks["signing keys"] = Check(keys.check, key_file.VARIABLE, only_to_start=True)
             parts.background("signing keys", keys.run, keys.stop, KEYS_DEADLINE)
             redis = connect(settings.redis)
@@ -105,12 +106,12 @@ def create_app(settings: AuthSettings) -> FastAPI:
             passwords = Passwords()
             stack.callback(passwords.close)
             outbox = Outbox(outbox_rows, SERVICE)
-            parts.relay(database, outbox, settings.kafka)
-            idempotency = parts.idempotency(database, idempotency_keys, settings.activity)
+            parts.relay(background, outbox, settings.kafka)
+            idempotency = parts.idempotency(database, background, idempotency_keys, settings.activity)
             activity = parts.activity(settings.kafka)
             revocations = await parts.revocations(settings.redis)
             rotation = Rotation(redis, settings.session.idle)
-            announcer = Announcer(database, redis, rotation, revocations, issuer.longest)
+            announcer = Announcer(background, redis, rotation, revocations, issuer.longest)
             parts.background("announcer", announcer.run, announcer.stop, ANNOUNCER_DEADLINE)
             ending = Ending(outbox, announcer.wake)
             accounts = Accounts(database, idempotency, outbox, passwords, telemetry.tracer)
@@ -143,6 +144,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
         summary="Register, sign in, and the keys that verify access tokens.",
         public_url=settings.http.public_url,
         trusted_hops=settings.http.trusted_hops,
+        max_requests=settings.http.max_requests,
         address_key=address_key,
         telemetry=telemetry,
         lifespan=lifespan,

@@ -12,6 +12,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from tidings.admission import place_given_up
 from tidings_auth.common_passwords import is_common
 from tidings_auth.usernames import folded
 
@@ -95,7 +96,8 @@ class Passwords:
         self.look_for_a_place()
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            async with place_given_up():  # this queue has a bound of its own; who only reads need not wait for it
+                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._waiting -= 1
 

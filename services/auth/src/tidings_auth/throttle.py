@@ -25,6 +25,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from tidings.admission import place_given_up
 from tidings.redis.client import answering
 from tidings.redis.errors import RedisUnavailable
 from tidings_auth import throttle_scripts
@@ -134,7 +135,8 @@ class Throttle:
             return
         self._held_back += 1
         try:
-            await asyncio.sleep(random.uniform(HOLD_SECONDS, 2 * HOLD_SECONDS))
+            async with place_given_up():
+                await asyncio.sleep(random.uniform(HOLD_SECONDS, 2 * HOLD_SECONDS))
         finally:
             self._held_back -= 1
 

@@ -49,8 +49,8 @@ def create_app(settings: LogSettings) -> FastAPI:
         async with AsyncExitStack() as stack:
             parts = Parts(stack, telemetry, settings.http.management_port)
             patient = settings.database.model_copy(update={"deadline_seconds": STORE_SECONDS})
-            ingest = Ingest(parts.database(patient, PACKAGE), telemetry.tracer, telemetry.meter)
-            database = parts.database(settings.database, PACKAGE)  # for requests; health asks the last one opened
+            ingest = Ingest(parts.background_database(patient, PACKAGE), telemetry.tracer, telemetry.meter)
+            database = parts.database(settings.database)
             group = settings.consumer.group
             dead_letters = DeadLetters(Publisher(settings.kafka, telemetry.tracer, f"{SERVICE}-dead-letters"), group)
             ceiling = Ceiling(settings.consumer.max_poison_share, settings.consumer.min_poison)
@@ -72,6 +72,7 @@ def create_app(settings: LogSettings) -> FastAPI:
         summary="Every event of the platform, as a log that can be searched.",
         public_url=settings.http.public_url,
         trusted_hops=settings.http.trusted_hops,
+        max_requests=settings.http.max_requests,
         address_key=settings.activity.address_key.get_secret_value(),
         telemetry=telemetry,
         lifespan=lifespan,

@@ -44,10 +44,11 @@ def create_app(settings: MessagesSettings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
             parts = Parts(stack, telemetry, settings.http.management_port)
-            database = parts.database(settings.database, PACKAGE)
+            database = parts.database(settings.database)
+            background = parts.background_database(settings.database, PACKAGE)
             outbox = Outbox(outbox_rows, SERVICE)
-            parts.relay(database, outbox, settings.kafka)
-            idempotency = parts.idempotency(database, idempotency_keys, settings.activity)
+            parts.relay(background, outbox, settings.kafka)
+            idempotency = parts.idempotency(database, background, idempotency_keys, settings.activity)
             yield State(
                 posting=Posting(idempotency, outbox, telemetry.tracer),
                 reading=Reading(database, telemetry.tracer),
@@ -61,6 +62,7 @@ def create_app(settings: MessagesSettings) -> FastAPI:
         summary="Post to the board and read it.",
         public_url=settings.http.public_url,
         trusted_hops=settings.http.trusted_hops,
+        max_requests=settings.http.max_requests,
         address_key=settings.activity.address_key.get_secret_value(),
         telemetry=telemetry,
         lifespan=lifespan,

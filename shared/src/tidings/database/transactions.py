@@ -53,7 +53,7 @@ class Database:
 
     Args:
         engine: the service's engine.
-        deadline: seconds that one unit of work may take, waiting for a connection included.
+        deadline: seconds that one unit of work may wait for a connection, and then take.
     """
 
     def __init__(self, engine: AsyncEngine, deadline: float) -> None:
@@ -66,12 +66,12 @@ class Database:
 
         Args:
             work: called with the open transaction, perhaps several times.
-            deadline: seconds that all of it may take, when it is not work for a request.
+            deadline: seconds that it may take, when it is not work for a request.
 
         Raises:
             DatabaseUnavailable: no connection, no answer in time, or a commit whose outcome is unknown.
         """
-        return await self._in_time(lambda: self._retrying(work), deadline)
+        return await self._in_time(lambda connected: self._retrying(work, connected), deadline)
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work`, which only reads.
@@ -80,16 +80,24 @@ class Database:
             DatabaseUnavailable: no connection, or no answer in time.
         """
 
-        async def run() -> T:
-            async with self.engine.connect() as connection, connection.begin():
-                return await work(connection)
+        async def run(connected: Callable[[], None]) -> T:
+            async with self.engine.connect() as connection:
+                connected()
+                async with connection.begin():
+                    return await work(connection)
 
         return await self._in_time(run)
 
-    async def _in_time(self, run: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
+    async def _in_time(self, run: Callable[[Callable[[], None]], Awaitable[T]], deadline: float | None = None) -> T:
+        """Call `run` with a function to call when it has its connection: from then on it has the whole deadline.
+
+        Otherwise a unit of work that waited for its connection would be cut in the middle when the service is busy,
+        and its work would be done in vain.
+        """
+        seconds = deadline or self._deadline
         try:
-            async with asyncio.timeout(deadline or self._deadline):
-                return await run()
+            async with asyncio.timeout(seconds) as limit:
+                return await run(lambda: limit.reschedule(asyncio.get_running_loop().time() + seconds))
         except (TimeoutError, PoolTimeout, ConnectionError) as error:
             raise DatabaseUnavailable("the database did not answer in time") from error
         except ProgrammingError as error:
@@ -99,18 +107,19 @@ class Database:
         except (OperationalError, InterfaceError) as error:
             raise DatabaseUnavailable(f"the database failed: {error.orig}") from error
 
-    async def _retrying(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _retrying(self, work: Callable[[Transaction], Awaitable[T]], connected: Callable[[], None]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._once(work)
+                return await self._once(work, connected if attempt == 1 else lambda: None)
             except DBAPIError as error:
                 if attempt == ATTEMPTS or not _retryable(error):
                     raise
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _once(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _once(self, work: Callable[[Transaction], Awaitable[T]], connected: Callable[[], None]) -> T:
         async with self.engine.connect() as connection:
+            connected()
             await connection.execution_options(**{WRITES: True})
             transaction = Transaction(connection)
             try:

@@ -9,13 +9,14 @@ from fastapi.routing import APIRoute
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from starlette.middleware import Middleware
 
+from tidings.admission import Admission
 from tidings.http import docs, health, problems
 from tidings.http.api_document import Components, api_document
 from tidings.http.bearer import AmbiguousCredentials, NotAuthenticated, authenticate
 from tidings.http.empty_answers import Head, NotModified
 from tidings.http.event_docs import event_docs_router
-from tidings.http.headers import ReadableHeaders
 from tidings.http.middleware import MANAGEMENT, Activity, BodyLimit, Identity, SecurityHeaders, UnexpectedErrors
+from tidings.http.overload import AdmittingService
 from tidings.http.pages import BadCursor
 from tidings.http.problems import UNAVAILABLE, Errors, Problem
 from tidings.http.remote_keys import KeysUnavailable
@@ -51,6 +52,7 @@ def create_service(
     public_routers: Sequence[APIRouter] = (),
     errors: Errors | None = None,
     trusted_hops: int = 0,
+    max_requests: int = 40,
     max_body: int = MAX_BODY,
     components: Components | None = None,
 ) -> FastAPI:
@@ -67,10 +69,13 @@ def create_service(
         public_routers: routes that anybody may call.
         errors: what the service's own error types mean to a client.
         trusted_hops: how many proxies each request comes through.
+        max_requests: how many requests are worked on at once.
         max_body: the largest body that is taken, bytes.
         components: what the settings decide in the API document's components, by their kind and name.
     """
-    app = ReadableHeaders(
+    refused = telemetry.meter.create_counter("tidings.http.refused", description="requests refused because it is busy")
+    app = AdmittingService(
+        admission=Admission(max_requests, refused),
         title=f"Tidings {name}",
         summary=summary,
         version=VERSION,

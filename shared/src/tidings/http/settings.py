@@ -40,6 +40,12 @@ class HttpSettings(Group):
         description="how long a connection without requests stays open; longer than the proxy's time",
     )
     max_connections: int = Field(default=1000, ge=1, le=100_000, description="most connections open at a time")
+    max_requests: int = Field(
+        default=40,
+        ge=1,
+        le=10_000,
+        description="most requests worked on at once, a few times the database's connections; others wait a moment",
+    )
     drain_seconds: float = Field(
         default=2,
         ge=0,
