@@ -1,6 +1,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-thorough unit bench faults check format contracts lock servers clean
 
+# Python keeps what it has compiled: else each of the hundreds of processes of the tests compiles all libraries anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
@@ -85,6 +88,6 @@ $(READY): requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module does not work: apt-get install python3-venv"; exit 1; }
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
 	@touch $@

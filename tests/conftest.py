@@ -1,5 +1,9 @@
-"""Fixtures for all tests: real servers for the session, and the backends that a test runs on."""
+"""Fixtures for all tests: real servers for the session, and the backends that a test runs on.
 
+Tests may run in several processes (workers), each with servers and ports of its own.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +19,24 @@ BACKENDS = ["embedded", pytest.param("real", marks=pytest.mark.real)]
 
 # Spans leave soon, so that a test need not wait for them.
 QUICK_SPANS = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
+
+PORTS_OF_A_WORKER = 1_500
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker ports of its own, so that none takes a port that another one has chosen."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the processes that tests start would compile everything anew
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker:
+        first = 20_000 + int(worker.removeprefix("gw")) * PORTS_OF_A_WORKER
+        os.environ["TIDINGS_LOCAL_PORTS"] = f"{first}-{first + PORTS_OF_A_WORKER - 1}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares fixtures: the tests of one file that run on the same backends."""
+    for item in items:
+        backend = "real" if item.get_closest_marker("real") else "embedded"
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{backend}"))
 
 
 @pytest.fixture(scope="session")

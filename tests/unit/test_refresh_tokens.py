@@ -33,6 +33,7 @@ def test_a_successor_is_made_from_the_token_and_its_salt_alone() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "a", str(TOKEN)[:-1], str(TOKEN) + "A", str(TOKEN)[:-2] + "==", "!" * 86, "é" * 86, " " + str(TOKEN)[1:]],
+    ids=["nothing", "short", "cut", "longer", "padded", "marks", "accents", "space"],  # the same in every process
 )
 def test_what_is_no_token_is_refused(text: str) -> None:
     with pytest.raises(UnknownToken):
