@@ -345,7 +345,12 @@ def examples_of(status: int, document: dict[str, Any], method: str, path: str) -
 async def test_what_a_route_raises_is_documented_from_the_table_with_its_headers() -> None:
     document = (await ask("GET", "/openapi.json")).json()
     assert examples_of(409, document, "get", "/raise/{what}")["taken"]["detail"] == "It is taken."
-    assert set(examples_of(503, document, "get", "/raise/{what}")) == {"broken", "too-many-connections", "unavailable"}
+    assert set(examples_of(503, document, "get", "/raise/{what}")) == {
+        "broken",
+        "overloaded",
+        "too-many-connections",
+        "unavailable",
+    }
     limited = document["paths"]["/raise/{what}"]["get"]["responses"]["429"]
     assert limited["headers"]["Retry-After"]["example"] == "3"
     assert set(limited["headers"]) == {"Retry-After", "RateLimit", "RateLimit-Policy"}
