@@ -135,7 +135,7 @@ def test_it_runs_on_ipv6(tmp_path: Path) -> None:
         person.say("by IPv6")
         assert http.get("/openapi/auth.json").json().get("servers") is None
         found = http.get("/health/ready").json()
-        assert found["messages"]["dependencies"]["keys"] == {"ok": True}
+        assert found["dependencies"]["messages/keys"] == {"ok": True}
     assert f"Tidings runs at    {process.url}" in process.output()
 
 

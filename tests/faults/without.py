@@ -24,19 +24,22 @@ LATE_SECONDS = 0.5
 
 
 def inbox_key() -> None:
-    """The store takes an event that it has for a new one; and it is slow, so that a kill comes before the commit."""
+    """The store takes an event that it has for a new one, and keeps no positions that would spare it such an event.
+
+    It is slow, so that a kill comes before the commit.
+    """
     from tidings_log_consumer.ingest import Ingest
     from tidings_log_consumer.tables import entries
 
     write = Ingest._write
 
-    async def write_all(self: Ingest, rows: Sequence[dict[str, Any]]) -> None:
+    async def write_all(self: Ingest, rows: Sequence[dict[str, Any]], following: Any) -> None:
         async def known(connection: AsyncConnection) -> set[UUID]:
             ids = select(entries.c.event_id).where(entries.c.event_id.in_([row["event_id"] for row in rows]))
             return set((await connection.execute(ids)).scalars())
 
         there = await self._database.read(known)
-        await write(self, [row | {"event_id": uuid7()} if row["event_id"] in there else row for row in rows])
+        await write(self, [row | {"event_id": uuid7()} if row["event_id"] in there else row for row in rows], {})
         await asyncio.sleep(LATE_SECONDS)
 
     Ingest._write = write_all  # type: ignore[method-assign]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import confluent_kafka
@@ -14,7 +14,7 @@ from support import kcat
 from support.servers import require
 from support.topic import records_of
 from tidings.events import uuid7
-from tidings.kafka.consumer import POLL_MS, Consumer, Records, RetryLater
+from tidings.kafka.consumer import POLL_MS, Consumer, Positions, Records, RetryLater
 from tidings.kafka.dead_letters import Ceiling, DeadLetters, Poison, TooMuchPoison
 from tidings.kafka.publisher import Publisher
 from tidings.kafka.settings import KafkaSettings
@@ -82,9 +82,11 @@ def consumer_of(
     handle: Callable[[Records], Awaitable[list[Poison]]],
     ceiling: Ceiling | None = None,
     letters_to: KafkaSettings | None = None,
+    positions: Positions | None = None,
 ) -> Consumer:
     publisher = Publisher(letters_to or settings, NoOpTracerProvider().get_tracer("test"), "test-dead-letters")
-    return Consumer(settings, [topic], group, handle, DeadLetters(publisher, group), ceiling or Ceiling(0.5, 1000))
+    letters = DeadLetters(publisher, group)
+    return Consumer(settings, [topic], group, handle, letters, ceiling or Ceiling(0.5, 1000), positions)
 
 
 async def consume(settings: KafkaSettings, topic: str, group: str, store: Store, count: int) -> None:
@@ -326,3 +328,145 @@ async def test_without_a_broker_it_waits_and_says_so() -> None:
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:9"):
         await consumer.check()
     await consumer.stop(running, 3)
+
+
+class StoreWithPositions(Store):
+    """Keeps also where reading goes on; `away` it answers nothing about that."""
+
+    def __init__(self, offsets: Mapping[TopicPartition, int]) -> None:
+        super().__init__()
+        self.offsets = dict(offsets)
+        self.asked = 0
+        self.away = False
+
+    async def handle(self, records: Records) -> list[Poison]:
+        """Store a batch, and the positions after it when it has no poison."""
+        poisons = await super().handle(records)
+        if not poisons:
+            self.offsets |= {TopicPartition(it.topic, it.partition): it.offset + 1 for it in records}
+        return poisons
+
+    async def all(self) -> Mapping[TopicPartition, int]:
+        """Return the positions."""
+        self.asked += 1
+        if self.away:
+            raise RetryLater("the database is away")
+        return self.offsets
+
+    async def advance(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Store positions."""
+        self.offsets |= offsets
+
+
+async def place_of_records(settings: KafkaSettings, topic: str) -> TopicPartition:
+    """Return the partition in which the topic has its records, which are of one key."""
+    (partition,) = {record.partition for record in await records_of(settings.bootstrap_servers, topic, lambda _: True)}
+    return TopicPartition(topic, partition)
+
+
+@pytest.mark.parametrize("position", [0, 40, 99, 100])
+async def test_reading_begins_at_the_stores_position_not_the_groups(
+    settings: KafkaSettings, topic: str, position: int
+) -> None:
+    place = await place_of_records(settings, topic)
+    group = f"restored-{position}"
+    await consume(settings, topic, group, Store(), 100)
+    assert await committed(settings, topic, group) == 100
+    store = StoreWithPositions({place: position})
+    consumer = consumer_of(settings, topic, group, store.handle, positions=store)
+    running = asyncio.create_task(consumer.run())
+    await connected(consumer)
+    await send_one(settings, topic, b"sentinel", partition=place.partition)
+    await store.until(101 - position)
+    await consumer.stop(running, 3)
+    assert store.values == [*EXPECTED[position:], b"sentinel"]
+    assert store.offsets[place] == 101
+
+
+async def test_store_without_positions_goes_on_where_the_group_was(settings: KafkaSettings, topic: str) -> None:
+    place = await place_of_records(settings, topic)
+    await consume(settings, topic, "older-release", Store(), 100)
+    store = StoreWithPositions({})
+    consumer = consumer_of(settings, topic, "older-release", store.handle, positions=store)
+    running = asyncio.create_task(consumer.run())
+    await send_one(settings, topic, b"sentinel", partition=place.partition)
+    await store.until(1)
+    await consumer.stop(running, 3)
+    assert store.values == [b"sentinel"]
+
+
+async def test_partition_that_the_store_does_not_know_is_read_from_its_begin(
+    settings: KafkaSettings, topic: str
+) -> None:
+    """It was read after the backup only."""
+    await consume(settings, topic, "restored", Store(), 100)
+    store = StoreWithPositions({TopicPartition("another", 0): 5})
+    consumer = consumer_of(settings, topic, "restored", store.handle, positions=store)
+    running = asyncio.create_task(consumer.run())
+    await store.until(100)
+    await consumer.stop(running, 3)
+    assert store.values == EXPECTED
+
+
+async def test_position_beyond_the_end_reads_all_again(settings: KafkaSettings, topic: str) -> None:
+    place = await place_of_records(settings, topic)
+    store = StoreWithPositions({place: 5_000})
+    consumer = consumer_of(settings, topic, "beyond", store.handle, positions=store)
+    running = asyncio.create_task(consumer.run())
+    await store.until(100)
+    await consumer.stop(running, 3)
+    assert store.values == EXPECTED
+
+
+async def test_nothing_is_stored_before_the_positions_are_known(settings: KafkaSettings, topic: str) -> None:
+    place = await place_of_records(settings, topic)
+    store = StoreWithPositions({place: 40})
+    store.away = True
+    consumer = consumer_of(settings, topic, "not-yet", store.handle, positions=store)
+    running = asyncio.create_task(consumer.run())
+    async with asyncio.timeout(30):
+        while store.asked < 3:  # noqa: ASYNC110  # the store has no event
+            await asyncio.sleep(0.05)
+    assert store.values == []
+    store.away = False
+    await store.until(60)
+    await consumer.stop(running, 3)
+    assert store.values == EXPECTED[40:]
+
+
+async def test_position_passes_a_poison_record_only_once_it_is_parked(settings: KafkaSettings, topic: str) -> None:
+    place = await place_of_records(settings, topic)
+    await send_one(settings, topic, b"poison", partition=place.partition)
+    store = StoreWithPositions({place: 100})
+    nowhere = settings.model_copy(update={"bootstrap_servers": "127.0.0.1:9"})
+    consumer = consumer_of(settings, topic, "poisoned", store.handle, Ceiling(1, 1000), nowhere, store)
+    handled = asyncio.Event()
+    handle = store.handle
+
+    async def noting(records: Records) -> list[Poison]:
+        poisons = await handle(records)
+        handled.set()
+        return poisons
+
+    consumer._handle = noting
+    running = asyncio.create_task(consumer.run())
+    await asyncio.wait_for(handled.wait(), 30)
+    assert store.offsets[place] == 100
+    await consumer.stop(running, 5)
+    assert store.offsets[place] == 100
+    again = consumer_of(settings, topic, "poisoned", store.handle, Ceiling(1, 1000), positions=store)
+    running = asyncio.create_task(again.run())
+    async with asyncio.timeout(30):
+        while store.offsets[place] == 100:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.05)
+    await again.stop(running, 3)
+    assert store.offsets[place] == 101
+    assert len(await records_of(settings.bootstrap_servers, f"{topic}.dlq", lambda _: True)) == 1
+
+
+async def send_one(settings: KafkaSettings, topic: str, value: bytes, partition: int) -> None:
+    """Send one record into a partition."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers)
+    await producer.start()
+    await producer.send_and_wait(topic, value, partition=partition)
+    await producer.stop()

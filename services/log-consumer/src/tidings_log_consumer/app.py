@@ -18,6 +18,7 @@ from tidings.kafka.publisher import Publisher
 from tidings.telemetry.setup import Telemetry
 from tidings_log_consumer import routes
 from tidings_log_consumer.ingest import Ingest
+from tidings_log_consumer.positions import StoredPositions
 from tidings_log_consumer.reading import Reading
 from tidings_log_consumer.settings import LogSettings
 
@@ -49,12 +50,15 @@ def create_app(settings: LogSettings) -> FastAPI:
         async with AsyncExitStack() as stack:
             parts = Parts(stack, telemetry, settings.http.management_port)
             patient = settings.database.model_copy(update={"deadline_seconds": STORE_SECONDS})
-            ingest = Ingest(parts.background_database(patient, PACKAGE), telemetry.tracer, telemetry.meter)
-            database = parts.database(settings.database)
             group = settings.consumer.group
+            store = parts.background_database(patient, PACKAGE)
+            # A broker that forgets its records counts from zero again: positions of its former life would skip some.
+            positions = None if settings.kafka.drain_at_stop else StoredPositions(store, group)
+            ingest = Ingest(store, telemetry.tracer, telemetry.meter, positions)
+            database = parts.database(settings.database)
             dead_letters = DeadLetters(Publisher(settings.kafka, telemetry.tracer, f"{SERVICE}-dead-letters"), group)
             ceiling = Ceiling(settings.consumer.max_poison_share, settings.consumer.min_poison)
-            consumer = Consumer(settings.kafka, list(REGISTRY), group, ingest.store, dead_letters, ceiling)
+            consumer = Consumer(settings.kafka, list(REGISTRY), group, ingest.store, dead_letters, ceiling, positions)
             parts.health.checks["kafka"] = Check(consumer.check, "TIDINGS_KAFKA_BOOTSTRAP_SERVERS", only_to_start=True)
             deadline = DRAIN_DEADLINE if settings.kafka.drain_at_stop else CONSUMER_DEADLINE
             parts.background("consumer", consumer.run, consumer.stop, deadline)

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Tracer, get_current_span, set_span_in_context
@@ -22,6 +22,7 @@ from tidings.kafka.dead_letters import Poison
 from tidings.telemetry import names
 from tidings.telemetry.propagation import carrier_from_headers, context_from
 from tidings_log_consumer.entries import entry_of
+from tidings_log_consumer.positions import StoredPositions
 from tidings_log_consumer.tables import entries
 from tidings_log_consumer.violations import Violations
 
@@ -54,10 +55,14 @@ class Ingest:
         database: of the log consumer.
         tracer: makes the batch's span and each record's.
         meter: counts rejected records by topic, and redacted values by source.
+        positions: where reading goes on; stored with each batch of which every record is an event.
     """
 
-    def __init__(self, database: Database, tracer: Tracer, meter: Meter) -> None:
+    def __init__(
+        self, database: Database, tracer: Tracer, meter: Meter, positions: StoredPositions | None = None
+    ) -> None:
         self._database = database
+        self._positions = positions
         self._tracer = tracer
         self._insert = insert_new(entries, database.dialect)
         self._rejected_counter = meter.create_counter(names.METRIC_EVENTS_REJECTED, unit="{event}")
@@ -77,36 +82,44 @@ class Ingest:
             if len(record.value or b"") > LARGE:
                 await asyncio.sleep(0)  # heartbeats and requests have their turn
         received = [one for one in decoded if isinstance(one, Received)]
-        refused = await self._store(received) if received else []
-        return [*(one for one in decoded if isinstance(one, Poison)), *refused]
+        poisons = [one for one in decoded if isinstance(one, Poison)]
+        # With the position stored here, a crash before its poison is parked would lose that record.
+        following = {} if poisons else {TopicPartition(one.topic, one.partition): one.offset + 1 for one in records}
+        refused = await self._store(received, following) if received else []
+        return [*poisons, *refused]
 
-    async def _store(self, received: Sequence[Received]) -> list[Poison]:
-        """Store a batch; when the database refuses it, halve it until what it refuses stands alone."""
+    async def _store(self, received: Sequence[Received], following: Mapping[TopicPartition, int]) -> list[Poison]:
+        """Store a batch; when the database refuses it, halve it until what it refuses stands alone.
+
+        `following` are the positions after the batch. The halves store none: the consumer does it when all is settled.
+        """
         try:
-            await self._store_all(received)
+            await self._store_all(received, following)
         except (DataError, IntegrityError) as error:
             if len(received) == 1:
                 return [self._refused(received[0], error)]
             middle = len(received) // 2
-            return [*await self._store(received[:middle]), *await self._store(received[middle:])]
+            return [*await self._store(received[:middle], {}), *await self._store(received[middle:], {})]
         return []
 
-    async def _store_all(self, received: Sequence[Received]) -> None:
+    async def _store_all(self, received: Sequence[Received], following: Mapping[TopicPartition, int]) -> None:
         # The batch has a trace of its own; its SQL hangs there. Each record's spans are in the record's own trace.
         with self._tracer.start_as_current_span(names.SPAN_INGEST, context=Context()) as batch:
             batch.set_attribute(names.MESSAGING_BATCH_COUNT, len(received))
             spans = [span for one in received for span in self._start_spans(one, batch)]
             try:
-                await self._write([entry_of(one.event, one.record, one.publisher()) for one in received])
+                await self._write([entry_of(one.event, one.record, one.publisher()) for one in received], following)
             finally:
                 for span in reversed(spans):
                     span.end()
         self.counts["stored"] += len(received)
         self.counts["redacted"] += self._violations.count((one.event.source, one.violations) for one in received)
 
-    async def _write(self, rows: Sequence[dict[str, Any]]) -> None:
+    async def _write(self, rows: Sequence[dict[str, Any]], following: Mapping[TopicPartition, int]) -> None:
         async def write(transaction: Transaction) -> None:
             await transaction.execute(self._insert, rows)
+            if self._positions and following:
+                await self._positions.advance_in(transaction, following)
 
         try:
             await self._database.run_in_transaction(write)

@@ -9,6 +9,16 @@ metadata = new_metadata()
 
 TYPE_LENGTH = 100
 
+positions = Table(
+    "positions",
+    metadata,
+    Column("consumer_group", String(255), primary_key=True),
+    Column("topic", ascii_text(249), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False, comment="of the first record that is not stored yet"),
+    **MARIADB,
+)
+
 entries = Table(
     "entries",
     metadata,

@@ -18,6 +18,17 @@ def insert_new(table: Table, dialect: str) -> Insert:
     return mysql.insert(table).on_duplicate_key_update({key.name: key})
 
 
+def insert_or_replace(table: Table, dialect: str) -> Insert:
+    """Return an INSERT that gives the row whose key is there already the new values of all other columns."""
+    others = [column.name for column in table.columns if not column.primary_key]
+    if dialect == "sqlite":
+        on_sqlite = sqlite.insert(table)
+        values = {name: on_sqlite.excluded[name] for name in others}
+        return on_sqlite.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
+    on_mariadb = mysql.insert(table)
+    return on_mariadb.on_duplicate_key_update({name: on_mariadb.inserted[name] for name in others})
+
+
 class _InsertAtOnce(Insert):
     inherit_cache = True
 

@@ -1,7 +1,8 @@
 """The consumer loop: reads batches, has them stored, and only then commits their offsets.
 
-The handler makes storing idempotent (topic, source and event id are a unique key), so a batch that is read again after
-a crash has no second effect.
+Where a store keeps the positions itself, reading goes on from these, and what is committed to Kafka is for tools that
+show a group's lag. The handler makes storing idempotent (topic, source and event id are a unique key), so a batch that
+is read again after a crash has no second effect.
 """
 
 import asyncio
@@ -10,8 +11,8 @@ import logging
 import math
 import struct
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import (
@@ -66,6 +67,18 @@ class LetGo(Exception):
     """The batch in hand is given up unstored: the service stops, or its partitions go to another member."""
 
 
+class Positions(Protocol):
+    """Where a group goes on reading, kept by its store."""
+
+    async def all(self) -> Mapping[TopicPartition, int]:
+        """Return the next offset of each partition that the group has read; `RetryLater` when it cannot now."""
+        ...
+
+    async def advance(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Store the next offset of some partitions; `RetryLater` when it cannot now."""
+        ...
+
+
 class Consumer:
     """Reads topics as a member of a consumer group.
 
@@ -77,6 +90,8 @@ class Consumer:
             right now. Any other exception ends the loop without committing.
         dead_letters: where those records are parked before anything is committed; closed with the consumer.
         ceiling: ends the loop when there are too many of them.
+        positions: where reading begins, instead of at Kafka's group offsets. `handle` stores them with each batch that
+            has no such record; after one that has, and once these are parked, the consumer does.
     """
 
     def __init__(
@@ -87,6 +102,7 @@ class Consumer:
         handle: Callable[[Records], Awaitable[Sequence[Poison]]],
         dead_letters: DeadLetters,
         ceiling: Ceiling,
+        positions: Positions | None = None,
     ) -> None:
         self._settings = settings
         self._topics = topics
@@ -94,6 +110,7 @@ class Consumer:
         self._handle = handle
         self._dead_letters = dead_letters
         self._ceiling = ceiling
+        self._positions = positions
         self._unreadable: list[Poison] = []
         self._stopping = asyncio.Event()
         self._member: AIOKafkaConsumer[Any, Any] | None = None
@@ -160,21 +177,50 @@ class Consumer:
 
     async def _read_once(self, consumer: "AIOKafkaConsumer[Any, Any]") -> bool:
         """Read, store and commit one batch; `False` when there was none or it could not be stored."""
+        if self._positions and self._hand_over.new:
+            with contextlib.suppress(LetGo):
+                await self._go_to_positions(consumer, self._positions)
+            return False
         batches = await self._batches(consumer)
+        if self._positions and self._hand_over.new:
+            self._unreadable = []
+            return False  # read after a rebalance, not from where the store wants it
         records = [record for batch in batches.values() for record in batch]
         unreadable, self._unreadable = self._unreadable, []
         if not (records or unreadable):
             return False
         with self._hand_over.batch_in_hand():
+            offsets = {tp: batch[-1].offset + 1 for tp, batch in batches.items() if batch}
+            offsets |= {TopicPartition(poison.topic, poison.partition): poison.offset + 1 for poison in unreadable}
             try:
-                await self._settle(consumer, records, unreadable)
+                await self._settle(consumer, records, unreadable, offsets)
             except LetGo:
                 self._go_back(consumer, batches, unreadable)
                 return False
-            offsets = {tp: batch[-1].offset + 1 for tp, batch in batches.items() if batch}
-            offsets |= {TopicPartition(poison.topic, poison.partition): poison.offset + 1 for poison in unreadable}
             await self._commit(consumer, offsets)
         return True
+
+    async def _go_to_positions(self, consumer: "AIOKafkaConsumer[Any, Any]", positions: Positions) -> None:
+        """Have new partitions read from where the store says.
+
+        A partition that the store does not know begins at its first record: it may have been read after the backup from
+        which the store was restored. Only a store that knows none at all, because an older release filled it, takes
+        over Kafka's group offsets. Where the record of a position is gone, aiokafka goes to the first that is there.
+
+        Raises:
+            LetGo: the store does not answer, and the service stops or another rebalance begins.
+        """
+        new = self._hand_over.new
+        stored, _ = await self._insist(consumer, positions.all)
+        begins = {partition: stored.get(partition, 0) for partition in new}
+        if not stored:
+            begins = {partition: await consumer.committed(partition) or 0 for partition in new}
+            await self._insist(consumer, lambda: positions.advance(begins))
+        if self._hand_over.new is not new:
+            return  # another rebalance came meanwhile
+        for partition, offset in begins.items():
+            consumer.seek(partition, offset)
+        self._hand_over.new = frozenset()
 
     @staticmethod
     def _go_back(consumer: "AIOKafkaConsumer[Any, Any]", batches: Batches, unreadable: Sequence[Poison]) -> None:
@@ -229,7 +275,11 @@ class Consumer:
         return batches
 
     async def _settle(
-        self, consumer: "AIOKafkaConsumer[Any, Any]", records: Records, unreadable: Sequence[Poison]
+        self,
+        consumer: "AIOKafkaConsumer[Any, Any]",
+        records: Records,
+        unreadable: Sequence[Poison],
+        offsets: Mapping[TopicPartition, int],
     ) -> None:
         """Store what can be stored and park the rest, again and again until it is done.
 
@@ -241,6 +291,9 @@ class Consumer:
         poisons = [*unstorable, *unreadable]
         self._ceiling.count(time.monotonic(), len(records) + len(unreadable), len(poisons))
         await self._insist(consumer, lambda: self._dead_letters.park(poisons, attempts))
+        positions = self._positions
+        if positions and poisons:
+            await self._insist(consumer, lambda: positions.advance(offsets))
 
     async def _insist(self, consumer: "AIOKafkaConsumer[Any, Any]", step: Callable[[], Awaitable[T]]) -> tuple[T, int]:
         """Repeat `step` until what it needs is there; return what it gives, and how often it was tried.

@@ -24,6 +24,8 @@ class HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         """Set while the group waits for this member: a batch that cannot be stored now should be let go."""
         self.rebalances = 0
         """How many there have been: positions read before one say nothing after it."""
+        self.new: frozenset[TopicPartition] = frozenset()
+        """Partitions of the last rebalance, until reading begins at their stored positions."""
 
     @contextlib.contextmanager
     def batch_in_hand(self) -> Iterator[None]:
@@ -43,4 +45,5 @@ class HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Go on; called by aiokafka when the member has its new partitions."""
+        self.new = frozenset(assigned)
         self.wanted.clear()
