@@ -4,6 +4,7 @@ Tests may run in several processes (workers), each with servers and ports of its
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +25,9 @@ PORTS_OF_A_WORKER = 1_500
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each worker ports of its own, so that none takes a port that another one has chosen."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the processes that tests start would compile everything anew
+    """Have nothing of who started the tests reach the processes that they start; give each worker ports of its own."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile all libraries anew
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # each process would inherit that it is ignored, as under nohup
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker:
         first = 20_000 + int(worker.removeprefix("gw")) * PORTS_OF_A_WORKER

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from sqlalchemy import Column, Integer, String, Table, func, insert, select, tex
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from support.slow_database import SlowDatabase
 from tidings.database.columns import MARIADB, new_metadata
 from tidings.database.engine import create_engine
 from tidings.database.settings import DatabaseSettings
@@ -229,6 +231,21 @@ async def test_what_is_expired_is_removed_batch_by_batch_and_the_rest_stays(
     assert not task.cancelled()
     assert await removal.remove_some() == 0
     assert await idempotency.first_result(KEY, Note) is not None
+
+
+async def test_slow_database_removes_expired_keys_in_smaller_batches(
+    database: Database, idempotency: Idempotency
+) -> None:
+    for number in range(5):
+        await idempotency.run(replace(KEY, value=str(number)), write, Note)
+    await grow_old(database, LIFETIME)
+    slow = SlowDatabase(database, most=2)
+    removal = Expiry(slow, KEYS)
+    for _ in range(20):
+        with suppress(DatabaseUnavailable):
+            await removal.remove_some()
+    assert await rows_of(database, KEYS) == 0
+    assert slow.refused > 0
 
 
 async def test_a_key_that_is_being_taken_anew_is_not_removed(database: Database, idempotency: Idempotency) -> None:

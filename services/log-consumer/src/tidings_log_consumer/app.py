@@ -17,7 +17,7 @@ from tidings.kafka.dead_letters import Ceiling, DeadLetters
 from tidings.kafka.publisher import Publisher
 from tidings.telemetry.setup import Telemetry
 from tidings_log_consumer import routes
-from tidings_log_consumer.ingest import Ingest
+from tidings_log_consumer.ingest import STORE_SECONDS, Ingest
 from tidings_log_consumer.positions import StoredPositions
 from tidings_log_consumer.reading import Reading
 from tidings_log_consumer.settings import LogSettings
@@ -27,8 +27,6 @@ PACKAGE = "tidings_log_consumer"
 CONSUMER_DEADLINE = 3.0
 DRAIN_DEADLINE = 8.0
 """Where a stop reads what is left: joining the group alone may take three seconds, and may have only begun."""
-STORE_SECONDS = 10.0
-"""For one batch: it is larger than what a request does, and nobody waits for its answer."""
 
 
 class State(TypedDict):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from opentelemetry.metrics import Meter
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Tracer, get_current_span, set_span_in_context
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
+from tidings.database.pieces import PieceSize
 from tidings.database.statements import insert_new
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
 from tidings.events import Event, EventData, Undecodable, decode, in_binary_mode
@@ -28,6 +30,9 @@ from tidings_log_consumer.violations import Violations
 
 logger = logging.getLogger(__name__)
 
+MOST_ROWS = 500
+STORE_SECONDS = 10.0
+"""For one transaction: it is larger than what a request does, and nobody waits for its answer."""
 LARGE = 64 * 1024
 """Bytes from which on looking through a value may take as long as many events."""
 
@@ -65,6 +70,7 @@ class Ingest:
         self._positions = positions
         self._tracer = tracer
         self._insert = insert_new(entries, database.dialect)
+        self._size = PieceSize(MOST_ROWS, STORE_SECONDS)
         self._rejected_counter = meter.create_counter(names.METRIC_EVENTS_REJECTED, unit="{event}")
         self._violations = Violations(meter)
         self.counts: Counter[str] = Counter()
@@ -116,15 +122,26 @@ class Ingest:
         self.counts["redacted"] += self._violations.count((one.event.source, one.violations) for one in received)
 
     async def _write(self, rows: Sequence[dict[str, Any]], following: Mapping[TopicPartition, int]) -> None:
+        """Write rows, all in one transaction unless the database was too slow for that; the positions with the last."""
+        most, slowest = self._size.rows, 0.0
+        while rows:
+            piece, rows = rows[:most], rows[most:]
+            started = time.monotonic()
+            await self._write_piece(piece, {} if rows else following)
+            slowest = max(slowest, time.monotonic() - started)
+        self._size.succeeded(slowest)  # not after each piece: a larger one that fails would undo the whole batch
+
+    async def _write_piece(self, rows: Sequence[dict[str, Any]], following: Mapping[TopicPartition, int]) -> None:
         async def write(transaction: Transaction) -> None:
             await transaction.execute(self._insert, rows)
             if self._positions and following:
                 await self._positions.advance_in(transaction, following)
 
         try:
-            await self._database.run_in_transaction(write)
+            await self._database.run_in_transaction(write, STORE_SECONDS)
         except DatabaseUnavailable as error:
-            raise RetryLater(str(error)) from error
+            self._size.missed(len(rows))
+            raise RetryLater(f"{len(rows)} entries were not stored, the next try has fewer: {error}") from error
 
     def _decoded(self, record: "ConsumerRecord[Any, Any]") -> Received | Poison:
         try:
