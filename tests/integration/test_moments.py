@@ -3,15 +3,18 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Column, Integer, Table, insert, select
+from sqlalchemy import Column, Integer, Table, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from support.servers import RealServers
 from tidings.composition import Parts
 from tidings.database.columns import MARIADB, Moment, new_metadata
 from tidings.database.engine import create_engine
+from tidings.database.migrations import upgrade
 from tidings.database.moments import ClocksDiffer, database_now, require_same_clock
 from tidings.database.settings import DatabaseSettings
 from tidings.http.health import readiness
@@ -65,3 +68,31 @@ async def test_clock_difference_names_its_own_setting(backends: Backends) -> Non
         clock = (await readiness(parts.health)).dependencies["clock"]
     assert not clock.ok
     assert clock.setting == "TIDINGS_DATABASE_MAX_CLOCK_DIFFERENCE_SECONDS"
+
+
+@pytest.mark.real
+async def test_read_only_database_is_not_ready(servers: RealServers) -> None:
+    """Each write would be answered 503 while the balancer sends people here."""
+    name = f"read_only_{uuid4().hex[:8]}"
+    servers.mariadb.create_database(name)
+    settings = DatabaseSettings(url=SecretStr(servers.mariadb.url(name)))
+    async with AsyncExitStack() as stack:
+        parts = Parts(stack, Telemetry("test"))
+        engine = parts.background_database(settings, "tidings_messages").engine
+        await upgrade(engine, "tidings_messages")
+        assert (await readiness(parts.health)).ready
+        await set_read_only(engine, True)
+        try:
+            found = await readiness(parts.health)
+        finally:
+            await set_read_only(engine, False)
+        assert not found.ready
+        reason = found.dependencies["database"].reason
+        assert reason
+        assert "read-only" in reason
+        assert (await readiness(parts.health)).ready
+
+
+async def set_read_only(engine: AsyncEngine, on: bool) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text(f"SET GLOBAL read_only = {int(on)}"))

@@ -13,7 +13,7 @@ from tidings.database.engine import create_engine
 from tidings.database.migrations import require_head
 from tidings.database.moments import ClocksDiffer, require_same_clock
 from tidings.database.settings import DatabaseSettings
-from tidings.database.transactions import Database
+from tidings.database.transactions import Database, require_writes
 from tidings.http.bearer import TokenVerifier
 from tidings.http.health import Check, Health
 from tidings.http.remote_keys import RemoteKeys
@@ -70,13 +70,19 @@ class Parts:
         return self._database(settings)
 
     def background_database(self, settings: DatabaseSettings, package: str) -> Database:
-        """Open the database for health and background loops; ready when it has every migration of `package`.
+        """Open the database for health and background loops; ready when it takes writes and has every migration of
+        `package`.
 
         They have connections of their own: a service whose requests use up all of theirs is busy, not broken.
         """
         database = self._database(settings.model_copy(update={"pool_size": BACKGROUND_CONNECTIONS}))
         engine = database.engine
-        self.health.checks["database"] = Check(lambda: require_head(engine, package), "TIDINGS_DATABASE_URL")
+
+        async def check() -> None:
+            await require_head(engine, package)
+            await require_writes(engine)
+
+        self.health.checks["database"] = Check(check, "TIDINGS_DATABASE_URL")
         allowed = timedelta(seconds=settings.max_clock_difference_seconds)
         self.health.checks["clock"] = Check(
             lambda: require_same_clock(engine, allowed),

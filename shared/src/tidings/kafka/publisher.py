@@ -26,6 +26,8 @@ from tidings.telemetry.propagation import carrier_of
 
 logger = logging.getLogger(__name__)
 
+METADATA_MS = 30_000
+"""Partitions that are added get events after this time; the client's own default is five minutes."""
 BATCH_DEADLINE = 15.0
 """Seconds until a batch that the broker has not acknowledged is given up, and its producer with it."""
 STOP_DEADLINE = 1.0
@@ -127,6 +129,7 @@ class Publisher:
                 client_id=self._client_id,
                 acks="all",
                 enable_idempotence=True,
+                metadata_max_age_ms=METADATA_MS,
             )
             try:
                 await producer.start()
