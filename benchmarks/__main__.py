@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import emit, ingest, logins, outage, relay, visible
+from benchmarks import emit, ingest, logins, outage, overload, relay, visible
 from benchmarks.measure import Line
 from benchmarks.setting import Setting
 from benchmarks.table import raw, table
@@ -23,6 +23,7 @@ BENCHMARKS = {
     "visible": visible.lines,
     "outage": outage.lines,
     "logins": logins.lines,
+    "overload": overload.lines,
 }
 ROUNDS = 5
 

@@ -29,14 +29,17 @@ class Board:
     """
 
     def __init__(self, system: System, http: httpx.AsyncClient) -> None:
-        self._posts = f"{system.processes['messages'].url}/api/messages"
+        messages = system.processes["messages"]
+        self.posts = f"{messages.url}/api/messages"
+        self.liveness = f"http://127.0.0.1:{messages.environment['TIDINGS_HTTP_MANAGEMENT_PORT']}/health/live"
         self._log = f"{system.processes['logs'].url}/api/logs"
         self._http = http
         self.auth = system.processes["auth"].url
+        self.token = http.headers["Authorization"].removeprefix("Bearer ")
 
     async def post(self) -> str:
         """Post, and return the trace id."""
-        answer = await self._http.post(self._posts, json={"message": "how long until this is in the log?"})
+        answer = await self._http.post(self.posts, json={"message": "how long until this is in the log?"})
         assert answer.status_code == 201, answer.text
         trace_id: str = answer.json()["trace_id"]
         return trace_id

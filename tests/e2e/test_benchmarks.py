@@ -40,4 +40,7 @@ def test_the_ratio_is_that_of_each_round_and_says_when_a_target_is_missed() -> N
 def test_an_unknown_benchmark_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--only", "relay,nothing"])
-    assert "there is no nothing; there are relay, emit, ingest, visible, outage, logins" in capsys.readouterr().err
+    assert (
+        "there is no nothing; there are relay, emit, ingest, visible, outage, logins, overload"
+        in capsys.readouterr().err
+    )
