@@ -31,7 +31,8 @@ PROBLEMS_OF_NO_OPERATION = (
 )
 DESCRIPTION = f"""\
 Every error is answered with a problem document (`{MEDIA_TYPE}`, RFC 9457). Some requests are refused before their path
-is looked at. Each operation lists these refusals; they have no `trace_id`, and their connection is closed.
+is looked at: each operation lists these refusals. They have no `trace_id`, and all but `overloaded` close the
+connection.
 
 These problems belong to no operation:
 
