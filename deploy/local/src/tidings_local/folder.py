@@ -1,5 +1,6 @@
 """The data folder: where this machine's Tidings keeps everything, used by one process at a time."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -17,10 +18,9 @@ def data_folder(path: Path) -> Iterator[Path]:
     Raises:
         SettingsError: it cannot be written, or another process uses it.
     """
-    try:
-        path = path.resolve()
-    except RuntimeError:
-        raise SettingsError("DATA: it is a symbolic link that leads back to itself") from None
+    if _is_endless(path):
+        raise SettingsError("DATA: it is a symbolic link that leads back to itself")
+    path = path.resolve()
     if "?" in str(path) or "%" in str(path):
         raise SettingsError(f"DATA: {path} has a ? or % in it, which an address of a database cannot have")
     try:
@@ -36,6 +36,15 @@ def data_folder(path: Path) -> Iterator[Path]:
                 f"DATA: another Tidings is running with {path}; stop it or choose another folder"
             ) from None
         yield path
+
+
+def _is_endless(path: Path) -> bool:
+    """Return whether links lead in a circle; `Path.resolve` says so up to Python 3.12 only."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def kept_secret(path: Path) -> str:

@@ -167,7 +167,8 @@ class Revocations:
         """Follow the stream until `stop`, through every loss of Redis."""
         while not self._stopping:
             try:
-                async with self._redis.client() as connection:
+                # Not by the client's own context manager: a cancellation while it closes leaves the connection open.
+                async with contextlib.aclosing(self._redis.client()) as connection:
                     await self._follow(connection)
             except (RedisError, OSError) as error:
                 self._note_loss(error)
