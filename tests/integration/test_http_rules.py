@@ -303,6 +303,8 @@ async def test_asset_unchanged_since_its_date_is_304(instance: Instance) -> None
     path = "/docs/assets/docs.js"
     date = (await instance.http.get(path)).headers["last-modified"]
     assert (await instance.http.get(path, headers={"If-Modified-Since": date})).status_code == 304
+    for wrong in ("Wed, 01 Jan 99999 00:00:00 +9999", "tomorrow", "1", ""):
+        assert (await instance.http.get(path, headers={"If-Modified-Since": wrong})).status_code == 200, wrong
     later = {"If-Modified-Since": date, "If-None-Match": '"other"'}  # the tag counts
     assert (await instance.http.get(path, headers=later)).status_code == 200
     assert (await instance.http.post(path, headers={"If-None-Match": "*"})).status_code == 405

@@ -1,7 +1,6 @@
 """Fixtures of the unit tests: no variable of this machine and no earlier test decides a result."""
 
 import os
-import re
 
 import pytest
 
@@ -18,5 +17,4 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget the secrets of earlier tests: texts would be masked where they only look like one of these."""
-    monkeypatch.setattr(known_secrets, "_remembered", set())
-    monkeypatch.setattr(known_secrets, "_pattern", re.compile(r"(?!)"))
+    monkeypatch.setattr(known_secrets, "_remembered", known_secrets._Remembered())

@@ -294,6 +294,12 @@ ROWS: dict[str, Row] = {
             "https://tidings.example/": "https://tidings.example",
             "https://tidings.example//": "https://tidings.example",
             "https://Tidings.Example/": "https://tidings.example",
+            "https://tidings.example:0443": "https://tidings.example",
+            "https://tidings.example:08443/": "https://tidings.example:8443",
+            "http://tidings.example:0080/": "http://tidings.example",
+            "http://tidings.example:443": "http://tidings.example:443",
+            "https://[0:0:0:0:0:0:0:1]:8443": "https://[::1]:8443",
+            "https://[::FFFF:1.2.3.4]": "https://[::ffff:102:304]",
         },
         {
             "not-a-url": "must start with http:// or https://",

@@ -65,3 +65,10 @@ def test_a_secret_that_a_killed_process_half_wrote_is_made_anew(tmp_path: Path) 
     assert len(secret) >= 32
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
     assert kept_secret(tmp_path / "key") == secret
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%20b", "a\nb", "a\x7fb", "a\udcffb"], ids=ascii)
+def test_folder_that_no_address_can_name_is_refused_before_it_is_made(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="DATA: has a "):
+        data_folder(tmp_path / name).__enter__()
+    assert list(tmp_path.iterdir()) == []

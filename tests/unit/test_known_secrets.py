@@ -24,7 +24,7 @@ from tidings.composition import Parts
 from tidings.http import problems
 from tidings.http.health import Check, Health, readiness
 from tidings.http.problems import Problem
-from tidings.known_secrets import SHORTEST, clean, mask
+from tidings.known_secrets import PART, SHORTEST, clean, mask
 from tidings.settings import Settings, load
 from tidings.telemetry.logs import configure_logging, log_uncaught_errors
 from tidings.telemetry.setup import Telemetry
@@ -237,8 +237,33 @@ def test_the_fields_of_a_line_keep_words_that_a_secret_has(monkeypatch: pytest.M
     assert (line["logger"], line["message"]) == ("tidings.peculiar", "said [redacted]")
 
 
-def test_a_very_short_secret_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TIDINGS_REDIS_URL", "redis://:qz!@redis:6379/0")
+def test_short_secret_is_masked_as_a_word_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_REDIS_URL", "redis://:qz@redis:6379/0")
     load(MessagesSettings)
-    assert len("qz!") < SHORTEST
-    assert mask("qz! and redis://:qz!@redis:6379/0") == "qz! and [redacted]"
+    assert len("qz") < SHORTEST
+    said = "'AUTH' 'default' 'qz', args: `qz`, and redis://:qz@redis:6379/0"
+    assert mask(said) == "'AUTH' 'default' '[redacted]', args: `[redacted]`, and [redacted]"
+    assert mask("qzar at Iqz") == "qzar at Iqz"
+
+
+@pytest.mark.parametrize("around", ["`{}`", "{}", "args beginning with: `3`, `AUTH`, `default`, `{}`", "x{}y"])
+def test_part_of_a_secret_is_masked_wherever_it_was_cut(around: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "".join(f"{number:x}" for number in range(70, 170))
+    monkeypatch.setenv("TIDINGS_REDIS_URL", f"redis://:{secret}@redis:6379/0")
+    load(MessagesSettings)
+    for start in range(0, len(secret) - PART, 7):
+        for end in {*range(start + PART, len(secret), 13), len(secret)}:
+            for shift in range(PART):
+                text = "-" * shift + around.format(secret[start:end])
+                assert mask(text) == "-" * shift + around.format("[redacted]"), (start, end, shift)
+    some = secret[3 : 3 + PART - 1]
+    assert mask(f"-{some}-") == f"-{some}-"
+
+
+def test_parts_of_several_secrets_in_one_text_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = "first-secret-of-this-test", "second-secret-of-that-test"
+    monkeypatch.setenv("TIDINGS_REDIS_URL", f"redis://:{first}@redis:6379/0")
+    monkeypatch.setenv("TIDINGS_ACTIVITY_ADDRESS_KEY", second)
+    load(MessagesSettings)
+    text = f"a {first[:12]} b {second[5:]} c {first} d {first[:15]}{second[:15]} e"
+    assert mask(text) == "a [redacted] b [redacted] c [redacted] d [redacted][redacted] e"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.http.media_types import LONGEST, asks_for
+from tidings.http.media_types import LONGEST, MOST_RANGES, asks_for
 
 JSON = "application/json"
 
@@ -28,6 +28,10 @@ JSON = "application/json"
         ["application/json;q=1.000"],
         ["application/json ; Q=0.5 ; x=y"],
         ["application/json;quality=abc"],
+        ['application/json;x="a;q=0"'],
+        ['application/json;x="a, b;q=0";q=1'],
+        ['text/html;x="\\";q=2", application/json'],
+        ["text/html;level=1, " * 60 + "application/json"],
         ["application/json;q=abc, application/json"],
     ],
 )
@@ -84,4 +88,5 @@ def test_any_header_is_read(values: list[str]) -> None:
 
 def test_long_header_is_read_as_far_as_the_limit() -> None:
     assert asks_for([JSON + "," * LONGEST], JSON)
-    assert not asks_for(["," * LONGEST + JSON], JSON)
+    assert asks_for(["text/html, " * (MOST_RANGES - 1) + JSON], JSON)
+    assert not asks_for(["text/html, " * MOST_RANGES + JSON], JSON)

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 ENCODE = "percent-encode it, e.g. @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25"
 
+OWN_PORTS = {"http": 80, "https": 443}
+
 _ALLOWED = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
 _WRONG_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?")
@@ -93,15 +95,27 @@ def base_address(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """Return an `http` or `https` address without a path: its scheme, host and port, in small letters.
+    """Return an `http` or `https` address without a path, as browsers write it in the header `Origin`.
+
+    That is in small letters, with the shortest spelling of an IPv6 address, and without the scheme's own port.
 
     Raises:
         ValueError: it is not such an address, or it has a path or a query.
     """
-    base = base_address(text)
-    if http_address(base).path:
+    address = http_address(base_address(text))
+    if address.path:
         raise ValueError("must not have a path; the services answer at the root of their origin")
-    return base.lower()
+    host = address.host.lower()
+    port = "" if address.port in (None, OWN_PORTS[address.scheme]) else f":{address.port}"
+    return f"{address.scheme}://{in_url(_in_hexadecimal(host) if ':' in host else host)}{port}"
+
+
+def _in_hexadecimal(address: str) -> str:
+    """Return an IPv6 address in hexadecimal groups; Python 3.13 writes some with an IPv4 address at the end."""
+    mapped = ipaddress.IPv6Address(address).ipv4_mapped
+    if mapped is None:
+        return address
+    return f"::ffff:{int(mapped) >> 16:x}:{int(mapped) & 0xFFFF:x}"
 
 
 def host(text: str) -> str:

@@ -21,8 +21,8 @@ def data_folder(path: Path) -> Iterator[Path]:
     if _is_endless(path):
         raise SettingsError("DATA: it is a symbolic link that leads back to itself")
     path = path.resolve()
-    if "?" in str(path) or "%" in str(path):
-        raise SettingsError(f"DATA: {path} has a ? or % in it, which an address of a database cannot have")
+    if any(mark in str(path) for mark in "?%#") or not str(path).isprintable():
+        raise SettingsError("DATA: has a ?, %, # or control character in it, which no address of a database can have")
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (path / "lock").open("w")  # held open for as long as the process runs

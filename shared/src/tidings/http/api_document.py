@@ -74,7 +74,7 @@ def api_document(app: FastAPI, errors: Errors, components: Components | None = N
         for parameter in operation.get("parameters", []):
             parameter["schema"] = _without_null(parameter["schema"])
         _show_bodies(operation, schemas)
-        problems = [*_problems_of_input(method, operation), *_problems_raised(dependant, {**SHARED_ERRORS, **errors})]
+        problems = [*_problems_of_input(operation), *_problems_raised(dependant, {**SHARED_ERRORS, **errors})]
         _show_problems(path, operation, [*problems, UNEXPECTED, UNAVAILABLE, *REFUSALS_OF_ANY_CALL])
     return made
 
@@ -114,9 +114,8 @@ def _show_bodies(operation: Operation, schemas: Mapping[str, Any]) -> None:
                 body.setdefault("example", example_of(body["schema"], schemas))
 
 
-def _problems_of_input(method: str, operation: Operation) -> Iterator[Problem]:
-    if method != "get":
-        yield TOO_LARGE
+def _problems_of_input(operation: Operation) -> Iterator[Problem]:
+    yield TOO_LARGE  # a GET may have a body, too
     if "requestBody" in operation:
         yield from (MALFORMED, NOT_JSON, CODED)
     if "requestBody" in operation or any(map(_is_limited, operation.get("parameters", []))):

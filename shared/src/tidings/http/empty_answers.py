@@ -1,5 +1,7 @@
 """Answers without content: those to HEAD, and 304 to clients that have the content (RFC 9110 sections 9.3.2 and 13)."""
 
+from email.utils import parsedate_to_datetime
+
 from starlette.datastructures import Headers
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -72,4 +74,14 @@ def _client_has(answer: Headers, scope: Scope) -> bool:
         return False
     sent = Headers(scope=scope)
     conditions = {name: ",".join(sent.getlist(name)) for name in ("if-none-match", "if-modified-since") if name in sent}
+    if not _is_date(conditions.get("if-modified-since", "")):
+        conditions.pop("if-modified-since", None)  # RFC 9110 section 13.1.3: to be ignored
     return _static_files.is_not_modified(answer, Headers(conditions))
+
+
+def _is_date(text: str) -> bool:
+    try:
+        parsedate_to_datetime(text)
+    except ValueError:
+        return False
+    return True

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 import mimeparse
 
 LONGEST = 1024
-"""Characters of the header that are read; the parser needs quadratic time for a header made of semicolons."""
+"""Characters of a media range that are read; the parser needs quadratic time for one made of semicolons."""
+MOST_RANGES = 100
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+"""A parameter's value in quotes, which may have commas and semicolons in it (RFC 9110 section 5.6.4)."""
 TYPE_IS_NAMED = 100
 """The parser's score of a media range that names the type, so not of `*/*`."""
 
@@ -23,8 +26,8 @@ def asks_for(headers: Sequence[str], media_type: str) -> bool:
     `*/*` does not count: it asks for anything. A range with a malformed weight, such as `q=abc`, `q=1.5` or `q=-1`, or
     with two weights, is ignored: it does not say how much its client wants it. The other ranges still count.
     """
-    elements = ",".join(headers)[:LONGEST].lower().split(",")
-    ranges = [media_range for element in elements if (media_range := _parsed(element))]
+    elements = QUOTED.sub("quoted", ",".join(headers)).lower().split(",")[:MOST_RANGES]
+    ranges = [media_range for element in elements if (media_range := _parsed(element[:LONGEST]))]
     quality, fitness = mimeparse.quality_and_fitness_parsed(media_type, ranges)
     return bool(quality > 0 and fitness >= TYPE_IS_NAMED)
 
