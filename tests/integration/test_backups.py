@@ -10,7 +10,7 @@ import pytest
 
 from support.instance import Instance, running_instance
 from support.tab import Tab, newcomer
-from support.topic import records_of
+from support.topic import ends_of, records_of
 from tidings_local.backends import Backends
 
 pytestmark = [pytest.mark.real, pytest.mark.parametrize("backends", ["real"], indirect=True)]
@@ -83,6 +83,7 @@ async def test_account_or_session_made_after_the_dump_is_refused(backends: Backe
 
 async def test_event_numbers_are_not_given_twice_after_the_documented_step(backends: Backends, tmp_path: Path) -> None:
     async with running_instance(backends, tmp_path) as instance:
+        since = await ends_of(backends.kafka, "tidings.auth.v1")
         me = await newcomer(instance.http)
         dump = dumped(backends, "auth")
         for _ in range(3):
@@ -92,12 +93,14 @@ async def test_event_numbers_are_not_given_twice_after_the_documented_step(backe
     async with running_instance(backends, tmp_path) as instance:
         again = Tab(instance.http, me.username)
         await again.sign_in()
-        records = await records_of(backends.kafka, "tidings.auth.v1", lambda record: about(record, me.username), 5)
+        records = await records_of(
+            backends.kafka, "tidings.auth.v1", lambda record: about(record, me.username), 5, since
+        )
     numbers = [dict(record.headers)["ce_sequence"] for record in records]
     assert len(numbers) == len(set(numbers)) == 5
 
 
-def about(record: Any, username: str) -> bool:
+def about(username: str, record: Any) -> bool:
     return username.encode() in (record.value or b"") and b"session.started" in dict(record.headers).get("ce_type", b"")
 
 
