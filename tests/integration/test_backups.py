@@ -94,7 +94,7 @@ async def test_event_numbers_are_not_given_twice_after_the_documented_step(backe
         again = Tab(instance.http, me.username)
         await again.sign_in()
         records = await records_of(
-            backends.kafka, "tidings.auth.v1", lambda record: about(record, me.username), 5, since
+            backends.kafka, "tidings.auth.v1", lambda record: about(me.username, record), 5, since
         )
     numbers = [dict(record.headers)["ce_sequence"] for record in records]
     assert len(numbers) == len(set(numbers)) == 5
