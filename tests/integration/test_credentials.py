@@ -153,7 +153,7 @@ async def test_cookie_that_may_be_sent_again_is_not_cleared(
 
 
 async def operations_with_token(instance: Instance) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return the operations that need an access token; health only says more to whoever has one."""
+    """Return the operations that need an access token. Health does not: with an admin's it only says more."""
     documents = [(await instance.http.get(f"/openapi/{name}.json")).json() for name in NAMES]
     return [
         (method, path.format(session_id=secrets.token_hex(16), user_id=secrets.token_hex(16)), operation)

@@ -229,6 +229,26 @@ def test_names_and_hosts_of_addresses_stay_readable() -> None:
     assert mask("tidings at 127.0.0.1:9: refused") == "tidings at 127.0.0.1:9: refused"
 
 
+def test_what_stands_beside_a_secret_in_its_setting_stays_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "TIDINGS_DATABASE_URL", "mysql+aiomysql://tidings_messages:peculiar-4711@database.example:3306/x"
+    )
+    monkeypatch.setenv("TIDINGS_ACTIVITY_ADDRESS_KEY", "a key, in base64; QUJDREVGR0g==")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20opaque-0815,x-tenant-name=y")
+    load(MessagesSettings)
+    said = "access denied for tidings_messages at database.example:3306: authorization, x-tenant-name, y, in, a = b"
+    assert mask(said) == said
+    assert mask("tidings_messages:peculiar-4711 Bearer opaque-0815") == "[redacted] [redacted]"
+
+
+def test_address_without_a_password_stays_readable_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_REDIS_URL", "redis://redis.example:6379/0")
+    monkeypatch.setenv("TIDINGS_DATABASE_URL", "sqlite+aiosqlite:////tmp/messages-of-tidings.db")
+    load(MessagesSettings)
+    said = "cannot connect to redis.example:6379; cannot open messages-of-tidings.db"
+    assert mask(said) == said
+
+
 def test_the_fields_of_a_line_keep_words_that_a_secret_has(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> None:
     monkeypatch.setenv("TIDINGS_REDIS_URL", "redis://:peculiar@redis:6379/0")
     load(MessagesSettings)

@@ -53,7 +53,7 @@ class Admission:
         self._line.append(turn)
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await turn  # whoever leaves hands its place over, so it is taken already
+                await turn  # `leave` gives this request its place, and goes on counting it in `taken`
         except BaseException as error:
             if not turn.cancelled():
                 self.leave()  # the place came in the same moment

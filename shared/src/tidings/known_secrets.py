@@ -20,6 +20,8 @@ SHORTEST = 4
 """Shorter secrets are looked for as words of their own only: their letters are in every text."""
 PART = 10
 """Characters of a longer secret by which a part of it is known: an error message may have been cut in its middle."""
+HEADERS = "headers"
+"""How the name of a setting ends that holds `name=value` pairs."""
 _GRAM = PART // 2
 """A part has one of the secret's pieces of this length at each position of the text that is looked at."""
 
@@ -42,12 +44,14 @@ _remembered = _Remembered()
 
 def remember(settings: BaseModel) -> None:
     """Remember every `SecretStr` of these settings for as long as the process lives."""
-    for secret in (value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)):
-        for part in {secret, *_parts(secret)}:
-            for spelling in set(_spellings(part)) - _remembered.whole:
-                _remembered.whole.add(spelling)
-                # A part of an address may be its host, which is no secret.
-                if len(spelling) >= PART and not (part == secret and _WITH_PASSWORD.fullmatch(secret)):
+    for name, value in settings:
+        if isinstance(value, SecretStr):
+            secret = value.get_secret_value()
+            for enclosing in _enclosing(name, secret):
+                _remembered.whole.update(_spellings(enclosing))
+            for part in _secret_parts(name, secret):
+                for spelling in set(_spellings(part)) - _remembered.whole:
+                    _remembered.whole.add(spelling)
                     _remember_parts(spelling)
     words = (_pattern_of(spelling) for spelling in sorted(_remembered.whole, key=len, reverse=True))
     _remembered.pattern = re.compile("|".join(words)) if _remembered.whole else _NEVER
@@ -114,13 +118,25 @@ def _spellings(secret: str) -> Iterator[str]:
         )
 
 
-def _parts(secret: str) -> Iterator[str]:
-    """Return what is secret in a secret: of an address its password, of `name=value` pairs their values."""
+def _enclosing(name: str, secret: str) -> Iterator[str]:
+    """Return texts that are masked as a whole only: they hold a host, a user or the names of headers, too."""
+    if "://" in secret or name.endswith(HEADERS):
+        yield secret
     if address := _WITH_PASSWORD.fullmatch(secret):
-        yield from (address["userinfo"], address["password"])
-        return
-    for pair in re.split("[,;]", secret):
-        value = pair.partition("=")[2].strip()
-        yield value
-        if credential := _WITH_SCHEME.fullmatch(unquote(value)):  # e.g. of `Bearer …`
-            yield credential[1]
+        yield address["userinfo"]
+
+
+def _secret_parts(name: str, secret: str) -> Iterator[str]:
+    """Return what is secret in a setting: the password of an address, the values of headers, else all of it."""
+    if address := _WITH_PASSWORD.fullmatch(secret):
+        yield address["password"]
+    elif "://" in secret:
+        return  # an address without a password
+    elif name.endswith(HEADERS):
+        for pair in secret.split(","):
+            value = pair.partition("=")[2].strip()
+            credential = _WITH_SCHEME.fullmatch(unquote(value))  # e.g. of `Bearer …`
+            found = [value, *([credential[1]] if credential else [])]
+            yield from (text for text in found if len(text) >= SHORTEST)  # a header may be no secret at all
+    else:
+        yield secret

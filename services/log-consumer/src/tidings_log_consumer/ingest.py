@@ -141,7 +141,7 @@ class Ingest:
             await self._database.run_in_transaction(write, STORE_SECONDS)
         except DatabaseUnavailable as error:
             self._size.missed(len(rows))
-            raise RetryLater(f"{len(rows)} entries were not stored, the next try has fewer: {error}") from error
+            raise RetryLater(f"{len(rows)} entries were not stored: {error}") from error
 
     def _decoded(self, record: "ConsumerRecord[Any, Any]") -> Received | Poison:
         try:
