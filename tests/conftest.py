@@ -1,7 +1,4 @@
-"""Fixtures for all tests: real servers for the session, and the backends that a test runs on.
-
-Tests may run in several processes (workers), each with servers and ports of its own.
-"""
+"""Fixtures for all tests: real servers for the session, and the backends that a test runs on."""
 
 import os
 import signal
@@ -21,24 +18,11 @@ BACKENDS = ["embedded", pytest.param("real", marks=pytest.mark.real)]
 # Spans leave soon, so that a test need not wait for them.
 QUICK_SPANS = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
 
-PORTS_OF_A_WORKER = 1_500
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Have nothing of who started the tests reach the processes that they start; give each worker ports of its own."""
+def pytest_configure() -> None:
+    """Keep what was set for the tests' own process from the processes that they start."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile all libraries anew
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # each process would inherit that it is ignored, as under nohup
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    if worker:
-        first = 20_000 + int(worker.removeprefix("gw")) * PORTS_OF_A_WORKER
-        os.environ["TIDINGS_LOCAL_PORTS"] = f"{first}-{first + PORTS_OF_A_WORKER - 1}"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares fixtures: the tests of one file that run on the same backends."""
-    for item in items:
-        backend = "real" if item.get_closest_marker("real") else "embedded"
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{backend}"))
 
 
 @pytest.fixture(scope="session")

@@ -439,16 +439,14 @@ async def test_position_passes_a_poison_record_only_once_it_is_parked(settings: 
     await send_one(settings, topic, b"poison", partition=place.partition)
     store = StoreWithPositions({place: 100})
     nowhere = settings.model_copy(update={"bootstrap_servers": "127.0.0.1:9"})
-    consumer = consumer_of(settings, topic, "poisoned", store.handle, Ceiling(1, 1000), nowhere, store)
     handled = asyncio.Event()
-    handle = store.handle
 
     async def noting(records: Records) -> list[Poison]:
-        poisons = await handle(records)
+        poisons = await store.handle(records)
         handled.set()
         return poisons
 
-    consumer._handle = noting
+    consumer = consumer_of(settings, topic, "poisoned", noting, Ceiling(1, 1000), nowhere, store)
     running = asyncio.create_task(consumer.run())
     await asyncio.wait_for(handled.wait(), 30)
     assert store.offsets[place] == 100

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from contextlib import AsyncExitStack
 
 import pytest
@@ -11,6 +12,7 @@ from support.bare import PARSERS, Recorder, serving
 from support.connection import Connection, connection_to, request_bytes
 from tidings.connections import Parser
 from tidings.http.settings import HttpSettings
+from tidings.serving import Server, server_config
 
 SHORT = HttpSettings(header_seconds=0.2, body_seconds=0.2)
 HEAD = b"POST /slow HTTP/1.1\r\nHost: tidings\r\nContent-Length: 5\r\n\r\n"
@@ -195,3 +197,27 @@ async def test_slow_bodies_make_room_for_others(parser: Parser) -> None:
         other = (await _silent(stack, url, 1))[0]
         assert (await other.ask("GET", "/other", {})).status == 200
     assert application.seen == [("GET", "/other", b"")]
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+async def test_management_port_answers_while_all_connections_are_taken(parser: Parser) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as public, socket.create_server(("127.0.0.1", 0)) as management:
+        port = management.getsockname()[1]
+        limits = HttpSettings(max_connections=2, management_port=port)
+        application = Held()
+        server = Server(server_config(application, limits, finish_seconds=5, parser=parser))
+        task = asyncio.create_task(server.serve(sockets=[public, management]))
+        url = f"http://127.0.0.1:{public.getsockname()[1]}"
+        try:
+            async with AsyncExitStack() as stack:
+                for connection in await _silent(stack, url, 2):
+                    connection.writer.write(request_bytes("GET", "/held", {}))
+                await application.until_waiting(2)
+                (probe,) = await _silent(stack, f"http://127.0.0.1:{port}", 1)
+                (client,) = await _silent(stack, url, 1)
+                assert (await probe.ask("GET", "/health/live", {})).status == 200
+                assert (await client.answer()).status == 503
+                application.release.set()
+        finally:
+            server.should_exit = True
+            await task

@@ -30,7 +30,7 @@ NEVER_IN_A_ROUTE = {
     "tidings.settings.SettingsError",  # at start-up
     "tidings.database.migration_lock.MigrationLocked",  # a command's
     "tidings.database.moments.ClocksDiffer",  # a health check tells its reason
-    "tidings.database.transactions.ReadOnlyDatabase",  # as above
+    "tidings.database.writes.ReadOnlyDatabase",  # as above
     "tidings.database.migrations.SchemaBehind",  # a health check tells its reason
     "tidings.database.migrations.WrongSchema",  # a health check's and a command's
     "tidings.http.refusals.Refused",  # before there is a route

@@ -13,7 +13,8 @@ from tidings.database.engine import create_engine
 from tidings.database.migrations import require_head
 from tidings.database.moments import ClocksDiffer, require_same_clock
 from tidings.database.settings import DatabaseSettings
-from tidings.database.transactions import Database, require_writes
+from tidings.database.transactions import Database
+from tidings.database.writes import require_writes
 from tidings.http.bearer import TokenVerifier
 from tidings.http.health import Check, Health
 from tidings.http.remote_keys import RemoteKeys

@@ -54,6 +54,8 @@ class Connections(ServerState):
         self.most = most
         self.idle: dict[Guarded, None] = {}
         """Those on which no request is under way; the one that is so for the longest time comes first."""
+        self.of_operators = 0
+        """How many are at the management port: they are not counted, nor closed to make room for others."""
         self.closed: Counter[str] = Counter()
         """Why connections were closed since the last log line."""
 
@@ -69,12 +71,12 @@ class Connections(ServerState):
     def make_room(self) -> bool:
         """Close the connection that matters least; return whether there was one."""
         for connection in self.idle:
-            if connection.refused or not connection.has_input():
+            if not connection.of_operators and (connection.refused or not connection.has_input()):
                 if not connection.refused:
                     self.closed["idle-to-make-room"] += 1
                 connection.close_idle()
                 return True
-        waiting = (connection for connection in self.connections if connection.waits_for_body)
+        waiting = (it for it in self.connections if it.waits_for_body and not it.of_operators)
         late = min(waiting, key=lambda connection: connection.deadline, default=None)
         if late:
             late.refuse(TOO_MANY_CONNECTIONS)
@@ -99,6 +101,8 @@ class Guarded(_Protocol):
         self._framing = Framing()
         self._begun = False
         """Whether the parser has got something of the current request."""
+        self.of_operators = False
+        """Whether it came to the management port."""
         self.refused = False
         """Whether the client was refused, and nothing more is read from it."""
         self.waits_for_body = False
@@ -114,8 +118,9 @@ class Guarded(_Protocol):
         state = self.server_state
         self._read_at = now = self.loop.time()
         self.deadline = now + self._limits.header_seconds
-        operators = transport.get_extra_info("sockname")[1] == self._limits.management_port  # a crowd is elsewhere
-        if len(self.connections) > state.most and not operators and not state.make_room():
+        self.of_operators = transport.get_extra_info("sockname")[1] == self._limits.management_port
+        state.of_operators += self.of_operators
+        if len(self.connections) - state.of_operators > state.most and not self.of_operators and not state.make_room():
             self.refuse(TOO_MANY_CONNECTIONS)
         else:
             state.idle[self] = None
@@ -123,6 +128,7 @@ class Guarded(_Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self.server_state.idle.pop(self, None)
+        self.server_state.of_operators -= self.of_operators
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import CursorResult, Executable, text
+from sqlalchemy import CursorResult, Executable
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -25,25 +25,6 @@ SCHEMA_BEHIND = {1146, 1054}
 
 class DatabaseUnavailable(Exception):
     """The database did not answer, or not in time. Whether a write took effect is not known."""
-
-
-class ReadOnlyDatabase(Exception):
-    """The database answers, and takes no writes."""
-
-
-async def require_writes(engine: AsyncEngine) -> None:
-    """Check that the database takes writes; a replica, or a server that is being moved, may not.
-
-    A user with the privilege READ_ONLY ADMIN could write all the same, but no service should have it.
-
-    Raises:
-        ReadOnlyDatabase: it does not.
-    """
-    if engine.dialect.name == "sqlite":
-        return
-    async with engine.connect() as connection, connection.begin():
-        if str((await connection.execute(text("SELECT @@GLOBAL.read_only"))).scalar_one()) not in ("0", "OFF"):
-            raise ReadOnlyDatabase("the database is read-only (read_only); use the server that takes writes")
 
 
 class Transaction:
