@@ -285,12 +285,15 @@ async def test_a_mapped_error_without_words_uses_those_of_the_table() -> None:
     [("broken", "broken", "7"), ("database", "unavailable", "1"), ("redis", "unavailable", "1")],
 )
 async def test_a_mapped_error_from_500_on_hides_its_words_and_says_when_to_retry(
-    what: str, name: str, after: str
+    what: str, name: str, after: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = await ask("GET", f"/raise/{what}")
     problem(answer, 503, name)
     assert answer.headers["retry-after"] == after
     assert CANARY not in answer.text
+    [line] = caplog.messages
+    assert line.startswith(f"answered 503 {name}: ")
+    assert CANARY in line  # operators learn why
 
 
 async def test_an_error_that_says_how_long_to_wait_is_429_with_the_fields_of_rate_limits() -> None:

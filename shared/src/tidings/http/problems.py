@@ -3,6 +3,7 @@
 An error without transport is mapped to a `Problem` in one table for each service; this module renders it.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -22,6 +23,8 @@ from tidings.idempotency.key import IdempotencyKeyInUse, IdempotencyKeyReused
 from tidings.known_secrets import mask
 from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry.propagation import current_trace_id
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:tidings:problem:"
@@ -179,10 +182,19 @@ def raises(*errors: type[Exception]) -> Callable[[F], F]:
 def _mapped(meaning: Problem | Varying) -> Any:
     async def handler(request: Request, error: Exception) -> JSONResponse:
         problem = meaning if isinstance(meaning, Problem) else meaning.make(error)
+        if problem.status >= 500:  # the client is not told why; operators find the reason by the trace id
+            logger.warning("answered %d %s: %s", problem.status, problem.name, _reason(error))
         detail = str(error) if problem.status < 500 and str(error) else problem.detail
         return respond(request, replace(problem, detail=detail))
 
     return handler
+
+
+def _reason(error: Exception) -> str:
+    """Return an error and the one that caused it in one line."""
+    cause = error.__cause__
+    own = f"{type(error).__name__}: {error}"
+    return f"{own} ({type(cause).__name__}: {cause})" if cause else own
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
