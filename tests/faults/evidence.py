@@ -23,7 +23,17 @@ OUTBOXES = {"auth": auth_outbox, "messages": messages_outbox}
 
 
 def gather(system: FaultySystem) -> Evidence:
-    """Return all rows, records and entries of the facts that are checked."""
+    """Return all rows, records and entries of the facts that are checked.
+
+    They are read until they stay the same: a request whose client has given up may still be at work.
+    """
+    before, now = None, _read(system)
+    while now != before:
+        before, now = now, _read(system)
+    return now
+
+
+def _read(system: FaultySystem) -> Evidence:
     return Evidence(rows=_rows(system), topic=_topic(system), store=_store(system))
 
 

@@ -43,6 +43,8 @@ TOPIC = (
     Published("auth", 1, 1, "mina-id", "e2", "session.started", 2),
     Published("auth", 1, 2, "mina-id", "e3", "session.started", 3),
     Published("auth", 1, 3, "mina-id", "e4", "session.ended", 4),
+    Published("auth", 1, 4, "hash-of-an-address", "e5", "login.failed", 1),
+    Published("auth", 1, 5, "hash-of-an-address", "e6", "login.failed", 1),
 )
 STORE = (
     Stored("m1 created", "message.created", "m1"),
@@ -51,6 +53,8 @@ STORE = (
     Stored("e2", "session.started", "mina-id", "s1"),
     Stored("e3", "session.started", "mina-id", "s2"),
     Stored("e4", "session.ended", "mina-id", "s1"),
+    Stored("e5", "login.failed", "None"),
+    Stored("e6", "login.failed", "None"),
 )
 CLEAN = Evidence(ROWS, TOPIC, STORE)
 
