@@ -2,6 +2,7 @@
 
 import secrets
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -93,15 +94,28 @@ async def test_event_numbers_are_not_given_twice_after_the_documented_step(backe
     async with running_instance(backends, tmp_path) as instance:
         again = Tab(instance.http, me.username)
         await again.sign_in()
-        records = await records_of(
-            backends.kafka, "tidings.auth.v1", lambda record: about(me.username, record), 5, since
-        )
+        records = await records_of(backends.kafka, "tidings.auth.v1", first_about(me.username), 5, since)
     numbers = [dict(record.headers)["ce_sequence"] for record in records]
     assert len(numbers) == len(set(numbers)) == 5
 
 
-def about(username: str, record: Any) -> bool:
-    return username.encode() in (record.value or b"") and b"session.started" in dict(record.headers).get("ce_type", b"")
+def first_about(username: str) -> Callable[[Any], bool]:
+    """Return what tells whether a record is about the user's session, and the first of its event.
+
+    An event that waited in the outbox when it was dumped is published again after the restore.
+    """
+    seen: set[bytes] = set()
+
+    def wanted(record: Any) -> bool:
+        headers = dict(record.headers)
+        event_id = headers.get("ce_id", b"")
+        about_user = username.encode() in (record.value or b"")
+        if not about_user or b"session.started" not in headers.get("ce_type", b"") or event_id in seen:
+            return False
+        seen.add(event_id)
+        return True
+
+    return wanted
 
 
 def documented_step() -> str:

@@ -17,7 +17,11 @@ def unblocked(number: signal.Signals) -> list[str]:
     """Return the names of the threads of librdkafka that the kernel may interrupt with a signal."""
     names = []
     for thread in Path(f"/proc/{os.getpid()}/task").iterdir():
-        status = dict(line.split(":", 1) for line in (thread / "status").read_text().splitlines())
+        try:
+            lines = (thread / "status").read_text().splitlines()
+        except FileNotFoundError:  # the thread has ended
+            continue
+        status = dict(line.split(":", 1) for line in lines)
         name = status["Name"].strip()
         if name.startswith("rdk:") and not int(status["SigBlk"], 16) >> (number - 1) & 1:
             names.append(name)

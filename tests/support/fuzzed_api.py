@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -44,8 +45,17 @@ class SignedIn:
         with httpx.Client(base_url=AUTH_URL, headers={"X-Forwarded-For": _any_address()}, timeout=30) as http:
             if name not in self._usernames or name in ENDS_THE_ACCOUNT:
                 self._usernames[name] = f"tester-{secrets.token_hex(6)}"
-                http.post("/api/register", json=self._credentials(name)).raise_for_status()
-            return http.post("/api/login", json=self._credentials(name)).raise_for_status()
+                self._ask(http, "/api/register", name)
+            return self._ask(http, "/api/login", name)
+
+    def _ask(self, http: httpx.Client, path: str, name: str) -> httpx.Response:
+        """Send the operation's credentials, again while the service is busy with the calls that are tried."""
+        for _ in range(30):
+            answer = http.post(path, json=self._credentials(name))
+            if answer.status_code != 503:
+                break
+            time.sleep(float(answer.headers["Retry-After"]))
+        return answer.raise_for_status()
 
     def _credentials(self, name: str) -> dict[str, str]:
         return {"username": self._usernames[name], "password": PASSWORD}
