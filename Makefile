@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-thorough unit bench faults check format contracts lock servers clean
+.PHONY: help run demo test fast test-thorough unit bench faults check format contracts lock servers clean
 
 # Python keeps what it has compiled: else each of the hundreds of processes of the tests compiles all libraries anew.
 export PYTHONDONTWRITEBYTECODE :=
@@ -14,6 +14,12 @@ READY := $(VENV)/ready
 NEWER ?= $(firstword $(foreach p,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13),\
 	$(shell $(p) -c 'import sys; print(sys.executable)' 2>/dev/null)))
 T ?= tests
+# Tests mostly wait, so there are more processes than processors; those marked `serial` run alone, after the others.
+WORKERS ?= $(shell expr 2 \* $$(nproc))
+PARALLEL := -n $(WORKERS) --dist loadgroup
+COVERAGE := --cov --cov-report= --cov-fail-under=0
+# pytest ends with 5 when no test of a part was chosen.
+OR_NONE := || [ $$? = 5 ]
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,11 +33,19 @@ demo: $(READY) ## sign in, post, and print the journey of one request (PORT=8080
 test: $(READY) ## all tests, embedded and on real servers: T=path for some, TIDINGS_TEST_REAL=1 to insist on servers
 	@if [ "$$TIDINGS_TEST_REAL" = 1 ]; then $(BIN)/python -m tidings_local install-servers; fi
 	@$(MAKE) --no-print-directory unit
-	$(BIN)/python -m pytest $(T) --cov --cov-report=term
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest $(T) $(PARALLEL) -m "not thorough and not serial" $(COVERAGE) $(OR_NONE)
+	$(BIN)/python -m pytest $(T) -m "serial and not thorough" $(COVERAGE) --cov-append $(OR_NONE)
+	$(if $(filter tests,$(T)),$(BIN)/coverage report)
+
+fast: $(READY) ## the tests that need no servers: T=path for some
+	$(BIN)/python -m pytest $(if $(filter tests,$(T)),tests/unit tests/integration,$(T)) $(PARALLEL) \
+		-m "not real and not thorough and not serial"
 
 test-thorough: $(READY) ## all tests, those that take minutes too
 	@if [ "$$TIDINGS_TEST_REAL" = 1 ]; then $(BIN)/python -m tidings_local install-servers; fi
-	$(BIN)/python -m pytest $(T) -m ""
+	$(BIN)/python -m pytest $(T) $(PARALLEL) -m "not serial" $(OR_NONE)
+	$(BIN)/python -m pytest $(T) -m "serial" $(OR_NONE)
 
 unit: $(READY) ## the unit tests, on a newer Python too when there is one
 ifneq ($(NEWER),)

@@ -1,9 +1,13 @@
-"""Fixtures for all tests: real servers for the session, and the backends that a test runs on."""
+"""Fixtures for all tests: real servers for the session, and the backends that a test runs on.
+
+Tests may run in several processes (workers), each with servers and ports of its own.
+"""
 
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import disk_usage
 
 import pytest
 
@@ -18,11 +22,27 @@ BACKENDS = ["embedded", pytest.param("real", marks=pytest.mark.real)]
 # Spans leave soon, so that a test need not wait for them.
 QUICK_SPANS = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
 
+PORTS_PER_WORKER = 1_500
+
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 4 * 2**30  # noqa: S108  # what a file system in memory is called on Linux
+
 
 def pytest_configure() -> None:
     """Keep what was set for the tests' own process from the processes that they start."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile all libraries anew
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # each process would inherit that it is ignored, as under nohup
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ and MEMORY.is_dir() and disk_usage(MEMORY).free > MEMORY_BYTES:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)  # servers and SQLite wait for no disk there
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        first = 20_000 + int(worker.removeprefix("gw")) * PORTS_PER_WORKER
+        os.environ["TIDINGS_LOCAL_PORTS"] = f"{first}-{first + PORTS_PER_WORKER - 1}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share fixtures in one worker: those of one file on the same backends."""
+    for item in items:
+        backend = "real" if item.get_closest_marker("real") else "embedded"
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{backend}"))
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,8 @@ def advantage(one: list[float], other: list[float]) -> float:
     return wins / (len(one) * len(other))
 
 
+@pytest.mark.thorough
+@pytest.mark.serial
 def test_the_time_of_a_failed_login_does_not_tell_whether_there_is_such_an_account(
     http: httpx.Client, url: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""A short selection of the matrix; `make faults` runs all of it."""
+"""A short selection of the matrix, and a longer one in `make test-thorough`; `make faults` runs all of it."""
 
 from collections.abc import Iterator
 
@@ -8,19 +8,18 @@ from faults.cases import SLOW_DELETES, SMALL_RECORDS, Case
 from faults.runner import Runner, running
 from support.servers import require
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.serial, pytest.mark.timeout(300)]
 
 SEED = 1
-CASES = [
-    Case("sigkill", "brokers"),
+EACH_TIME = [Case("sigkill", "brokers"), Case("sigkill", "relay-leader"), Case("crowd", "messages")]
+THOROUGH = [
     Case("black-hole", "mariadb"),
     Case("sigkill", "log-consumer"),
     Case("reset", "broker"),
-    Case("sigkill", "relay-leader"),
     SLOW_DELETES,
     SMALL_RECORDS,
-    Case("crowd", "messages"),
 ]
+CASES = [*EACH_TIME, *(pytest.param(case, marks=pytest.mark.thorough) for case in THOROUGH)]
 
 
 @pytest.fixture(scope="module")

@@ -63,13 +63,14 @@ class Window:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("trials", [100, pytest.param(1_000, marks=pytest.mark.thorough)])
 async def test_two_tabs_that_refresh_at_the_same_time_stay_signed_in(
     instance: Instance,
     shared_backends: Backends,
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
+    trials: int,
 ) -> None:
-    trials = 100 if shared_backends.redis.startswith("memory:") else 1_000
     async with AsyncExitStack() as stack:
         windows: list[Window] = []
         for _ in range(trials // EACH):

@@ -1,5 +1,10 @@
-"""The launcher's ports: free ones on the loopback address that stay free while a server is down."""
+"""The launcher's ports: free ones on the loopback address that stay free while a server is down.
 
+`TIDINGS_LOCAL_PORTS=20000-20999` keeps to a part of them, so that two launchers on one machine take no port of each
+other's.
+"""
+
+import os
 import random
 import socket
 from typing import NamedTuple, Self
@@ -9,7 +14,7 @@ LOOPBACK = "127.0.0.1"
 # Below the range from which the usual kernels take the source ports of outgoing connections.
 # A port inside that range could be taken by any client while its server is stopped, even by the
 # client that tries to reconnect to it: on loopback such a socket connects to itself.
-_FIRST, _LAST = 20_000, 32_000
+_PORTS = "20000-32000"
 _TRIES = 200
 
 _given: set[int] = set()
@@ -37,12 +42,13 @@ def free_port() -> int:
     Raises:
         OSError: no free port was found.
     """
+    first, last = map(int, os.environ.get("TIDINGS_LOCAL_PORTS", _PORTS).split("-"))
     for _ in range(_TRIES):
-        port = random.randint(_FIRST, _LAST)
+        port = random.randint(first, last)
         if port not in _given and is_free(port):
             _given.add(port)
             return port
-    raise OSError(f"no free port between {_FIRST} and {_LAST}")
+    raise OSError(f"no free port between {first} and {last}")
 
 
 def is_free(port: int) -> bool:
