@@ -138,7 +138,8 @@ async def test_an_answer_that_is_lost_after_the_commit_is_given_when_it_is_asked
     headers = with_key(me)
     body = {"message": "lost"} if path == "/api/messages" else new_account()
     states = instance.states
-    outbox = states["messages"]["posting"]._outbox if path == "/api/messages" else states["auth"]["accounts"]._outbox
+    posting, registration = states["messages"]["posting"], states["auth"]["registration"]
+    outbox = posting._outbox if path == "/api/messages" else registration._outbox
 
     def fail() -> None:
         raise RuntimeError("after the commit, before the answer")

@@ -125,7 +125,7 @@ async def test_accepted_username_signs_in_by_every_spelling(instance: Instance, 
 
 async def test_admin_finds_an_account_by_every_spelling(instance: Instance) -> None:
     name = "ㅋㅋㅋ" + secrets.token_hex(4)
-    account = await instance.states["auth"]["accounts"].register(name, PASSWORD, role="admin")
+    account = await instance.states["auth"]["registration"].register(name, PASSWORD, role="admin")
     me = await instance.sign_in(name)
     for spelling in (name, name.upper(), unicodedata.normalize("NFKC", name)):
         answer = await instance.http.get("/api/users", params={"username": spelling}, headers=me)

@@ -1,33 +1,22 @@
-"""Accounts: registering, and the profile."""
+"""Accounts: finding them, and the hashes of their passwords."""
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from opentelemetry.trace import Tracer
-from sqlalchemy import ColumnElement, Row, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.transactions import Database, DatabaseUnavailable, Transaction
-from tidings.events import UserRegistered, UserRoleChanged, uuid7
-from tidings.idempotency.key import IdempotencyKey
-from tidings.idempotency.once import Idempotency
-from tidings.outbox.record import Outbox
 from tidings.principal import Role
-from tidings.telemetry import names
 from tidings.text import one_line
 from tidings_auth.passwords import HashingBusy, Passwords, Verdict
 from tidings_auth.tables import users
 from tidings_auth.usernames import folded
 
 logger = logging.getLogger(__name__)
-
-
-class UsernameTaken(Exception):
-    """Somebody has this username, or one that counts as the same."""
 
 
 class NoSuchAccount(Exception):
@@ -83,71 +72,16 @@ async def next_sequence(transaction: Transaction, user_id: UUID, count: int = 1)
 
 
 class Accounts:
-    """Makes and finds accounts.
+    """Finds accounts.
 
     Args:
         database: of the auth service.
-        idempotency: makes each account once for its key.
-        outbox: takes the event of each registration.
         passwords: hashes.
-        tracer: makes the business span.
     """
 
-    def __init__(
-        self, database: Database, idempotency: Idempotency, outbox: Outbox, passwords: Passwords, tracer: Tracer
-    ) -> None:
+    def __init__(self, database: Database, passwords: Passwords) -> None:
         self._database = database
-        self._idempotency = idempotency
-        self._outbox = outbox
         self._passwords = passwords
-        self._tracer = tracer
-
-    async def register(
-        self, username: str, password: str, key: IdempotencyKey | None = None, role: Role = "user"
-    ) -> Account:
-        """Make an account and its `user.registered` event, both or neither.
-
-        Args:
-            username: as `normalised` returns it.
-            password: as the policy takes it.
-            key: registering with the key of an earlier time makes nothing, and returns the account of that time.
-
-        Raises:
-            UsernameTaken: nothing was made.
-            HashingBusy, IdempotencyKeyInUse, IdempotencyKeyReused: nothing was made.
-            DatabaseUnavailable: nothing is known to be made.
-        """
-        with self._tracer.start_as_current_span(names.SPAN_REGISTER) as span:
-            if made := await self._idempotency.first_result(key, Account):
-                return made
-            if await self.credentials(username):  # looked up before it costs a hash
-                if made := await self._idempotency.first_result(key, Account):
-                    return made  # by another request with this key, a moment ago
-                raise UsernameTaken("This username is taken; choose another.")
-            account = Account(id=uuid7(), username=username, role=role, created_at=datetime.now(UTC))
-            span.set_attribute(names.USER_ID, str(account.id))
-            encoded = await self._passwords.hash(password)
-
-            async def write(transaction: Transaction) -> Account:
-                row = {
-                    "id": account.id,
-                    "username": username,
-                    "username_folded": folded(username),
-                    "password_hash": encoded,
-                    "role": account.role,
-                    "created_at": account.created_at,
-                }
-                await transaction.execute(insert(users).values(row))
-                await self._outbox.record(transaction, UserRegistered(user_id=account.id, username=username))
-                if role != "user":
-                    promoted = UserRoleChanged(user_id=account.id, username=username, role=role)
-                    await self._outbox.record(transaction, promoted, await next_sequence(transaction, account.id))
-                return account
-
-            try:
-                return await self._idempotency.run(key, write, Account)
-            except IntegrityError:
-                raise UsernameTaken("This username is taken; choose another.") from None
 
     async def profile(self, user_id: UUID) -> Account:
         """Return the account with this id.

@@ -18,7 +18,7 @@ from tidings.outbox.record import Outbox
 from tidings.redis.client import connect
 from tidings.telemetry.setup import Telemetry
 from tidings_auth import account_routes, admin_routes, key_file, routes
-from tidings_auth.accounts import Accounts, NoSuchAccount, UsernameTaken
+from tidings_auth.accounts import Accounts, NoSuchAccount
 from tidings_auth.administration import Administration, LastAdmin, NotAdmin
 from tidings_auth.authentication import Authentication, WrongCredentials
 from tidings_auth.cookies import CrossSite, RefreshCookie
@@ -27,6 +27,7 @@ from tidings_auth.key_file import SigningKeys
 from tidings_auth.passwords import HashingBusy, Passwords
 from tidings_auth.policy import length_limits
 from tidings_auth.profile import Profile, WrongPassword
+from tidings_auth.registration import Registration, UsernameTaken
 from tidings_auth.rotation import RotatedTooOften, Rotation, TokenReused, UnknownToken
 from tidings_auth.sessions import AccountDisabled, NoSuchSession, Sessions
 from tidings_auth.settings import AuthSettings, PasswordSettings
@@ -79,6 +80,7 @@ class State(TypedDict):
     issuer: TokenIssuer
     password_policy: PasswordSettings
     profile: Profile
+    registration: Registration
     sessions: Sessions
     verifier: TokenVerifier
 
@@ -114,7 +116,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             announcer = Announcer(background, redis, rotation, revocations, issuer.longest)
             parts.background("announcer", announcer.run, announcer.stop, ANNOUNCER_DEADLINE)
             ending = Ending(outbox, announcer.wake)
-            accounts = Accounts(database, idempotency, outbox, passwords, telemetry.tracer)
+            accounts = Accounts(database, passwords)
             authentication = Authentication(accounts, passwords, Throttle(redis, address_key), activity.emit)
             yield State(
                 accounts=accounts,
@@ -125,6 +127,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
                 issuer=issuer,
                 password_policy=settings.password,
                 profile=Profile(database, idempotency, outbox, authentication, passwords, ending, telemetry.tracer),
+                registration=Registration(accounts, idempotency, outbox, passwords, telemetry.tracer),
                 sessions=Sessions(
                     lifetime=settings.session.lifetime,
                     idle=settings.session.idle,

@@ -27,10 +27,11 @@ from tidings.terminal import Listing, file_path
 from tidings.text import one_line
 from tidings.text_file import decode
 from tidings_auth import usernames
-from tidings_auth.accounts import Account, Accounts, NoSuchAccount, UsernameTaken, locked
+from tidings_auth.accounts import Account, Accounts, NoSuchAccount, locked
 from tidings_auth.administration import Administration, LastAdmin
 from tidings_auth.ending import Ending
 from tidings_auth.passwords import Passwords, check_policy
+from tidings_auth.registration import Registration, UsernameTaken
 from tidings_auth.settings import PasswordSettings
 from tidings_auth.tables import idempotency_keys, sessions
 from tidings_auth.tables import outbox as outbox_rows
@@ -67,7 +68,8 @@ class Management:
         self.database = database
         self.ending = Ending(outbox)
         idempotency = Idempotency(database, idempotency_keys, secret="")  # commands bring no keys
-        self.accounts = Accounts(database, idempotency, outbox, passwords, tracer)
+        self.accounts = Accounts(database, passwords)
+        self.registration = Registration(self.accounts, idempotency, outbox, passwords, tracer)
         self.administration = Administration(database, outbox, self.ending, tracer)
 
 
@@ -119,7 +121,7 @@ async def create_admin(management: Management, arguments: argparse.Namespace) ->
             raise
         password = _password(arguments.password_file, username, management.settings.password.min_length)
         try:
-            await management.accounts.register(username, password, role="admin")
+            await management.registration.register(username, password, role="admin")
             return f"{username} is an admin now"
         except UsernameTaken:  # by the same job, run twice at the same time
             account = await management.accounts.named(username)

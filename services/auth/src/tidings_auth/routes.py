@@ -12,12 +12,12 @@ from tidings.http.media_types import asks_for
 from tidings.http.problems import raises
 from tidings.http.remote_keys import KEYS_MAX_AGE
 from tidings.http.state import from_state
-from tidings_auth.accounts import Accounts, UsernameTaken
 from tidings_auth.authentication import WrongCredentials
 from tidings_auth.clients import Caller
 from tidings_auth.cookies import CLIENT_HEADER, NAME, CrossSite, RefreshCookie
 from tidings_auth.passwords import HashingBusy
 from tidings_auth.policy import allowed
+from tidings_auth.registration import Registration, UsernameTaken
 from tidings_auth.rotation import RotatedTooOften, TokenReused, UnknownToken
 from tidings_auth.schemas import AccessToken, Credentials, KeySet, NewAccount, SignedOut, User
 from tidings_auth.sessions import AccountDisabled, Sessions, SignedIn
@@ -75,12 +75,12 @@ SessionsPart = Annotated[Sessions, from_state("sessions")]
 async def register(
     new: NewAccount,
     key: AnybodysIdempotencyKey,
-    accounts: Annotated[Accounts, from_state("accounts")],
+    registration: Annotated[Registration, from_state("registration")],
     policy: Annotated[PasswordSettings, from_state("password_policy")],
 ) -> User:
     """Make an account; then sign in with it."""
     password = allowed(new.password, new.username, policy, "password")
-    return User.model_validate(await accounts.register(new.username, password, key))
+    return User.model_validate(await registration.register(new.username, password, key))
 
 
 @router.post("/api/login", summary="Sign in", responses={200: COOKIE_SET})
