@@ -27,7 +27,7 @@ from tidings_auth.app import PACKAGE, create_app
 from tidings_auth.managing import COMMANDS
 from tidings_auth.passwords import Passwords, Verdict
 from tidings_auth.settings import AuthSettings
-from tidings_auth.tables import outbox, sessions, users
+from tidings_auth.tables import former_usernames, outbox, sessions, users
 from tidings_local.backends import Backends
 
 GOOD = "a password that nobody else has"
@@ -164,6 +164,14 @@ def test_whom_nobody_knows_cannot_be_promoted(console: Console) -> None:
 def test_a_weak_password_is_refused(console: Console, password: str, reason: str) -> None:
     ended = console.run("create-admin", "boss", "--password-file", "-", typed=password)
     assert ended == (1, "", f"the password cannot be taken: {reason}")
+    assert console.all(select(users)) == []
+
+
+def test_name_of_a_deleted_account_is_given_to_no_admin(console: Console) -> None:
+    former = {"username_folded": "mina", "deleted_at": datetime.now(UTC)}
+    console.all(insert(former_usernames).values(former))
+    ended = console.run("create-admin", "Mina", "--password-file", "-", typed=GOOD)
+    assert ended == (1, "", "Mina is the name of a deleted account and stays taken; choose another.")
     assert console.all(select(users)) == []
 
 

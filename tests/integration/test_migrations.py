@@ -32,6 +32,7 @@ from tidings.database.migrations import (
     require_head,
     upgrade,
 )
+from tidings.database.moments import database_now
 from tidings.database.settings import DatabaseSettings
 from tidings.database.spelling import ROWS_AT_ONCE
 from tidings.events import uuid7
@@ -99,6 +100,19 @@ async def test_stored_usernames_are_shown_as_typed_after_the_upgrade(engine: Asy
     assert [row.username for row in stored] == names
     assert [row.username_folded for row in stored] == [str(number) for number in range(len(names))]
     assert [folded(row.username) for row in stored] == [folded(name) for name in names]
+
+
+async def test_former_usernames_are_compared_as_usernames_are(engine: AsyncEngine) -> None:
+    await upgrade(engine, "tidings_auth")
+    names = ["mina", "mína", "mina.", "x" * 255]
+    rows = [{"username_folded": name, "deleted_at": database_now()} for name in names]
+    async with engine.begin() as connection:
+        for row in rows:
+            await connection.execute(insert(auth.former_usernames).values(row))
+    for row in rows:
+        with pytest.raises(IntegrityError):
+            async with engine.begin() as connection:
+                await connection.execute(insert(auth.former_usernames).values(row))
 
 
 async def test_stored_authors_are_shown_as_typed_after_the_upgrade(engine: AsyncEngine) -> None:

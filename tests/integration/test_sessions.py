@@ -325,7 +325,7 @@ async def test_a_deleted_account_leaves_nothing_of_the_person(instance: Instance
     left = await rows(instance, select(sessions))
     assert [row for row in left if str(row.user_id) == id_ and (row.device or row.address or not row.ended_at)] == []
     again = {"username": person.username, "password": PASSWORD}
-    assert (await person.http.post("/api/register", json=again)).status_code == 201
+    assert (await person.http.post("/api/register", json=again)).status_code == 409
 
 
 async def test_deleting_an_account_is_an_event_after_all_others(instance: Instance, person: Tab) -> None:

@@ -54,7 +54,10 @@ async def change_password(
 @router.delete("/api/me", status_code=204, summary="Delete my account")
 @raises(TooManyAttempts, WrongPassword, LastAdmin, NoSuchAccount, HashingBusy)
 async def delete_me(confirmation: Confirmation, caller: CurrentUser, client: Caller, profile: ProfilePart) -> None:
-    """Delete the account: every session ends, and the username is free again. This cannot be undone."""
+    """Delete the account. This cannot be undone.
+
+    Every session ends. The username stays taken: nobody can register it again, not even the same person.
+    """
     await profile.delete(caller, confirmation.password.get_secret_value(), client)
 
 

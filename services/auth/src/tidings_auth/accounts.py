@@ -1,4 +1,4 @@
-"""Accounts: finding them, and the hashes of their passwords."""
+"""Accounts: finding them, and renewing the hashes of their passwords."""
 
 import logging
 from dataclasses import dataclass

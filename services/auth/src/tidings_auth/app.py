@@ -127,7 +127,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
                 issuer=issuer,
                 password_policy=settings.password,
                 profile=Profile(database, idempotency, outbox, authentication, passwords, ending, telemetry.tracer),
-                registration=Registration(accounts, idempotency, outbox, passwords, telemetry.tracer),
+                registration=Registration(database, idempotency, outbox, passwords, telemetry.tracer),
                 sessions=Sessions(
                     lifetime=settings.session.lifetime,
                     idle=settings.session.idle,

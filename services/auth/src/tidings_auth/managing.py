@@ -69,7 +69,7 @@ class Management:
         self.ending = Ending(outbox)
         idempotency = Idempotency(database, idempotency_keys, secret="")  # commands bring no keys
         self.accounts = Accounts(database, passwords)
-        self.registration = Registration(self.accounts, idempotency, outbox, passwords, tracer)
+        self.registration = Registration(database, idempotency, outbox, passwords, tracer)
         self.administration = Administration(database, outbox, self.ending, tracer)
 
 
@@ -123,8 +123,12 @@ async def create_admin(management: Management, arguments: argparse.Namespace) ->
         try:
             await management.registration.register(username, password, role="admin")
             return f"{username} is an admin now"
-        except UsernameTaken:  # by the same job, run twice at the same time
-            account = await management.accounts.named(username)
+        except UsernameTaken:
+            found = await management.accounts.credentials(username)
+            if found is None:
+                reason = "is the name of a deleted account and stays taken; choose another."
+                raise CommandFailed(f"{username} {reason}") from None
+            account, _ = found  # made by the same job, run twice at the same time
     if account.role == "admin" and account.disabled:
         name = account.username
         raise CommandFailed(f"{name} is an admin, and disabled; to let it sign in: enable {name}")

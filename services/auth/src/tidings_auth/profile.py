@@ -6,6 +6,7 @@ from opentelemetry.trace import Tracer
 from sqlalchemy import delete, update
 
 from tidings.database.moments import database_now
+from tidings.database.statements import insert_new
 from tidings.database.transactions import Database, Transaction
 from tidings.events import UserDeleted, UserPasswordChanged
 from tidings.idempotency.key import IdempotencyKey
@@ -19,8 +20,9 @@ from tidings_auth.administration import keep_an_admin
 from tidings_auth.authentication import Authenticated, Authentication, Client, WrongCredentials
 from tidings_auth.ending import Ending
 from tidings_auth.passwords import Passwords
-from tidings_auth.tables import sessions, users
+from tidings_auth.tables import former_usernames, sessions, users
 from tidings_auth.throttle import TooManyAttempts
+from tidings_auth.usernames import folded
 
 
 class WrongPassword(Exception):
@@ -105,7 +107,7 @@ class Profile:
             await self._idempotency.run(key, write, Account)
 
     async def delete(self, caller: Principal, password: str, client: Client) -> None:
-        """Delete the account and end every session of it; its name is free again.
+        """Delete the account and end its sessions. Its name stays taken: what it posted is still shown under it.
 
         Raises:
             TooManyAttempts: it was wrong too often.
@@ -125,6 +127,9 @@ class Profile:
                 await self._ending.end(transaction, account, "deleted")
                 deleted = UserDeleted(user_id=account.id, username=account.username)
                 await self._outbox.record(transaction, deleted, await next_sequence(transaction, account.id))
+                former = insert_new(former_usernames, self._database.dialect)
+                row = {"username_folded": folded(account.username), "deleted_at": database_now()}
+                await transaction.execute(former.values(row))
                 await transaction.execute(delete(users).where(users.c.id == account.id))
                 # Those that were over already have nothing left to tell.
                 over = (sessions.c.user_id == account.id) & (sessions.c.expires_at <= database_now())

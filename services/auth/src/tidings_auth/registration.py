@@ -1,33 +1,37 @@
-"""Registration: an account and its events, both or neither."""
+"""Registration: an account and its events, both or neither, under a name that no account has or had."""
 
 from datetime import UTC, datetime
 
 from opentelemetry.trace import Tracer
-from sqlalchemy import insert
+from sqlalchemy import exists, insert, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tidings.database.transactions import Transaction
+from tidings.database.transactions import Database, Transaction
 from tidings.events import UserRegistered, UserRoleChanged, uuid7
 from tidings.idempotency.key import IdempotencyKey
 from tidings.idempotency.once import Idempotency
 from tidings.outbox.record import Outbox
 from tidings.principal import Role
 from tidings.telemetry import names
-from tidings_auth.accounts import Account, Accounts, next_sequence
+from tidings_auth.accounts import Account, next_sequence
 from tidings_auth.passwords import Passwords
-from tidings_auth.tables import users
+from tidings_auth.tables import former_usernames, users
 from tidings_auth.usernames import folded
 
 
 class UsernameTaken(Exception):
-    """Somebody has this username, or one that counts as the same."""
+    """An account has or had this username, or one that counts as the same."""
+
+    def __init__(self) -> None:
+        super().__init__("This username is taken; choose another.")
 
 
 class Registration:
     """Makes accounts.
 
     Args:
-        accounts: finds who has a name.
+        database: of the auth service.
         idempotency: makes each account once for its key.
         outbox: takes the events of each registration.
         passwords: hashes.
@@ -35,9 +39,9 @@ class Registration:
     """
 
     def __init__(
-        self, accounts: Accounts, idempotency: Idempotency, outbox: Outbox, passwords: Passwords, tracer: Tracer
+        self, database: Database, idempotency: Idempotency, outbox: Outbox, passwords: Passwords, tracer: Tracer
     ) -> None:
-        self._accounts = accounts
+        self._database = database
         self._idempotency = idempotency
         self._outbox = outbox
         self._passwords = passwords
@@ -62,10 +66,10 @@ class Registration:
         with self._tracer.start_as_current_span(names.SPAN_REGISTER) as span:
             if first := await self._idempotency.first_result(key, Account):
                 return first
-            if await self._accounts.credentials(username):  # looked up before it costs a hash
+            if await self._is_taken(username):  # looked up before it costs a hash
                 if first := await self._idempotency.first_result(key, Account):
                     return first  # by another request with this key, a moment ago
-                raise UsernameTaken("This username is taken; choose another.")
+                raise UsernameTaken
             account = Account(id=uuid7(), username=username, role=role, created_at=datetime.now(UTC))
             span.set_attribute(names.USER_ID, str(account.id))
             encoded = await self._passwords.hash(password)
@@ -77,7 +81,18 @@ class Registration:
             try:
                 return await self._idempotency.run(key, write, Account)
             except IntegrityError:
-                raise UsernameTaken("This username is taken; choose another.") from None
+                raise UsernameTaken from None
+
+    async def _is_taken(self, username: str) -> bool:
+        """Return whether an account has or had this name, in one query: the time does not tell which of the two."""
+        name = folded(username)
+        present = exists().where(users.c.username_folded == name)
+        former = exists().where(former_usernames.c.username_folded == name)
+
+        async def read(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(select(present | former))).scalar_one())
+
+        return await self._database.read(read)
 
     async def _insert(self, transaction: Transaction, account: Account, encoded: str) -> None:
         row = {
@@ -89,6 +104,10 @@ class Registration:
             "created_at": account.created_at,
         }
         await transaction.execute(insert(users).values(row))
+        # Only now, because the insert may have waited for a transaction that was deleting an account of this name.
+        former = former_usernames.c.username_folded == row["username_folded"]
+        if (await transaction.execute(select(former_usernames).where(former))).first():
+            raise UsernameTaken
         await self._outbox.record(transaction, UserRegistered(user_id=account.id, username=account.username))
         if account.role != "user":
             promoted = UserRoleChanged(user_id=account.id, username=account.username, role=account.role)

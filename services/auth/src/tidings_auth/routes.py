@@ -78,7 +78,7 @@ async def register(
     registration: Annotated[Registration, from_state("registration")],
     policy: Annotated[PasswordSettings, from_state("password_policy")],
 ) -> User:
-    """Make an account; then sign in with it."""
+    """Make an account; then sign in with it. The username of a deleted account stays taken."""
     password = allowed(new.password, new.username, policy, "password")
     return User.model_validate(await registration.register(new.username, password, key))
 

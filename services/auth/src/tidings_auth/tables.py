@@ -23,6 +23,15 @@ users = Table(
     **MARIADB,
 )
 
+former_usernames = Table(
+    "former_usernames",
+    metadata,
+    Column("username_folded", String(255), primary_key=True, comment="NFKC and case folded, as in users"),
+    Column("deleted_at", Moment, nullable=False, comment="when its account was deleted"),
+    **MARIADB,
+)
+"""Names of deleted accounts. They are never given again: what these accounts posted is still shown under them."""
+
 sessions = Table(
     "sessions",
     metadata,
