@@ -63,6 +63,16 @@ class FixedKeys:
         return self.keys.get(kid)
 
 
+class Clock:
+    """Says what time it is; a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class EndedSessions(set[UUID]):
     """Sessions that have ended, as a test decides."""
 

@@ -2,13 +2,9 @@
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
@@ -16,33 +12,10 @@ from tidings.redis.client import connect
 from tidings.redis.errors import RedisUnavailable
 from tidings.redis.settings import RedisSettings
 from tidings_auth.throttle import BUCKETS, HOLD_AT_MOST, HOLD_SECONDS, Throttle, TooManyAttempts, network
+from unit.fakes import Clock
 
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 KEY = "a key of the tests"
-
-
-class Clock:
-    """Tells the in-memory Redis what time it is."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(time, "time", clock)
-    return clock
-
-
-@pytest_asyncio.fixture
-async def redis(clock: Clock) -> AsyncIterator[Redis]:
-    client = connect(RedisSettings(url=SecretStr(f"memory://{uuid4()}")))
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

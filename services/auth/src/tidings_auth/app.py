@@ -24,6 +24,7 @@ from tidings_auth.authentication import Authentication, WrongCredentials
 from tidings_auth.cookies import CrossSite, RefreshCookie
 from tidings_auth.ending import Announcer, Ending
 from tidings_auth.key_file import SigningKeys
+from tidings_auth.name_throttle import FREE, REFILL, NameThrottle, TooManyTakenNames
 from tidings_auth.passwords import HashingBusy, Passwords
 from tidings_auth.policy import length_limits
 from tidings_auth.profile import Profile, WrongPassword
@@ -51,6 +52,11 @@ def _too_many_attempts(error: TooManyAttempts) -> Problem:
     return too_many("too-many-attempts", str(error), THROTTLE_POLICIES, error.bucket.name, error.retry_after)
 
 
+def _too_many_taken_names(error: TooManyTakenNames) -> Problem:
+    policy = Policy("taken-names", FREE, int((FREE * REFILL).total_seconds()))
+    return too_many("too-many-taken-names", str(error), [policy], policy.name, error.retry_after)
+
+
 ERRORS: Errors = {
     AccountDisabled: Problem(403, "account-disabled", "This account is disabled; ask an admin."),
     CrossSite: Problem(403, "cross-site", "This call is for pages of the same origin only."),
@@ -62,6 +68,7 @@ ERRORS: Errors = {
     RotatedTooOften: Problem(429, "too-many-refreshes", "Refresh less often.", {"Retry-After": "30"}),
     TokenReused: SESSION_OVER,
     TooManyAttempts: Varying(_too_many_attempts, TooManyAttempts(2, BUCKETS[0])),
+    TooManyTakenNames: Varying(_too_many_taken_names, TooManyTakenNames(60)),
     UnknownToken: SESSION_OVER,
     UsernameTaken: Problem(409, "username-taken", "This username is taken; choose another."),
     WrongCredentials: Problem(401, "wrong-credentials", "The username or the password is wrong.", BEARER),
@@ -127,7 +134,9 @@ def create_app(settings: AuthSettings) -> FastAPI:
                 issuer=issuer,
                 password_policy=settings.password,
                 profile=Profile(database, idempotency, outbox, authentication, passwords, ending, telemetry.tracer),
-                registration=Registration(database, idempotency, outbox, passwords, telemetry.tracer),
+                registration=Registration(
+                    database, idempotency, outbox, passwords, telemetry.tracer, NameThrottle(redis, address_key)
+                ),
                 sessions=Sessions(
                     lifetime=settings.session.lifetime,
                     idle=settings.session.idle,

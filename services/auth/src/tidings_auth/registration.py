@@ -15,6 +15,7 @@ from tidings.outbox.record import Outbox
 from tidings.principal import Role
 from tidings.telemetry import names
 from tidings_auth.accounts import Account, next_sequence
+from tidings_auth.name_throttle import NameThrottle
 from tidings_auth.passwords import Passwords
 from tidings_auth.tables import former_usernames, users
 from tidings_auth.usernames import folded
@@ -36,19 +37,32 @@ class Registration:
         outbox: takes the events of each registration.
         passwords: hashes.
         tracer: makes the business span.
+        throttle: counts taken names by client; `None` at the command line.
     """
 
     def __init__(
-        self, database: Database, idempotency: Idempotency, outbox: Outbox, passwords: Passwords, tracer: Tracer
+        self,
+        database: Database,
+        idempotency: Idempotency,
+        outbox: Outbox,
+        passwords: Passwords,
+        tracer: Tracer,
+        throttle: NameThrottle | None = None,
     ) -> None:
         self._database = database
         self._idempotency = idempotency
         self._outbox = outbox
         self._passwords = passwords
         self._tracer = tracer
+        self._throttle = throttle
 
     async def register(
-        self, username: str, password: str, key: IdempotencyKey | None = None, role: Role = "user"
+        self,
+        username: str,
+        password: str,
+        key: IdempotencyKey | None = None,
+        role: Role = "user",
+        address: str = "",
     ) -> Account:
         """Make an account and its `user.registered` event, both or neither.
 
@@ -57,8 +71,10 @@ class Registration:
             password: as the policy takes it.
             key: registering with the key of an earlier time makes nothing, and returns the account of that time.
             role: of the account; another one than `user` makes a `user.role_changed` event, too.
+            address: the client's.
 
         Raises:
+            TooManyTakenNames: the client must wait; nobody looked at the name.
             UsernameTaken: nothing was made.
             HashingBusy, IdempotencyKeyInUse, IdempotencyKeyReused: nothing was made.
             DatabaseUnavailable: nothing is known to be made.
@@ -66,22 +82,33 @@ class Registration:
         with self._tracer.start_as_current_span(names.SPAN_REGISTER) as span:
             if first := await self._idempotency.first_result(key, Account):
                 return first
-            if await self._is_taken(username):  # looked up before it costs a hash
+            if self._throttle:
+                await self._throttle.admit(address)
+            try:
+                account = await self._register(username, password, key, role)
+            except UsernameTaken:
                 if first := await self._idempotency.first_result(key, Account):
                     return first  # by another request with this key, a moment ago
-                raise UsernameTaken
-            account = Account(id=uuid7(), username=username, role=role, created_at=datetime.now(UTC))
+                if self._throttle:
+                    await self._throttle.count(address)
+                raise
             span.set_attribute(names.USER_ID, str(account.id))
-            encoded = await self._passwords.hash(password)
+            return account
 
-            async def write(transaction: Transaction) -> Account:
-                await self._insert(transaction, account, encoded)
-                return account
+    async def _register(self, username: str, password: str, key: IdempotencyKey | None, role: Role) -> Account:
+        if await self._is_taken(username):  # looked up before it costs a hash
+            raise UsernameTaken
+        account = Account(id=uuid7(), username=username, role=role, created_at=datetime.now(UTC))
+        encoded = await self._passwords.hash(password)
 
-            try:
-                return await self._idempotency.run(key, write, Account)
-            except IntegrityError:
-                raise UsernameTaken from None
+        async def write(transaction: Transaction) -> Account:
+            await self._insert(transaction, account, encoded)
+            return account
+
+        try:
+            return await self._idempotency.run(key, write, Account)
+        except IntegrityError:
+            raise UsernameTaken from None
 
     async def _is_taken(self, username: str) -> bool:
         """Return whether an account has or had this name, in one query: the time does not tell which of the two."""

@@ -15,6 +15,7 @@ from tidings.http.state import from_state
 from tidings_auth.authentication import WrongCredentials
 from tidings_auth.clients import Caller
 from tidings_auth.cookies import CLIENT_HEADER, NAME, CrossSite, RefreshCookie
+from tidings_auth.name_throttle import TooManyTakenNames
 from tidings_auth.passwords import HashingBusy
 from tidings_auth.policy import allowed
 from tidings_auth.registration import Registration, UsernameTaken
@@ -71,16 +72,17 @@ SessionsPart = Annotated[Sessions, from_state("sessions")]
 
 
 @router.post("/api/register", status_code=201, summary="Make an account")
-@raises(UsernameTaken, HashingBusy)
+@raises(TooManyTakenNames, UsernameTaken, HashingBusy)
 async def register(
     new: NewAccount,
+    client: Caller,
     key: AnybodysIdempotencyKey,
     registration: Annotated[Registration, from_state("registration")],
     policy: Annotated[PasswordSettings, from_state("password_policy")],
 ) -> User:
     """Make an account; then sign in with it. The username of a deleted account stays taken."""
     password = allowed(new.password, new.username, policy, "password")
-    return User.model_validate(await registration.register(new.username, password, key))
+    return User.model_validate(await registration.register(new.username, password, key, address=client.address))
 
 
 @router.post("/api/login", summary="Sign in", responses={200: COOKIE_SET})

@@ -118,7 +118,7 @@ class Throttle:
             RedisUnavailable: whether it is counted is not known.
         """
         keys = self._keys(account_folded)
-        where = self._hashed("address", network(address))
+        where = keyed_hash(self._key, "address", network(address))
         buckets = [keys.with_address(where), f"throttle:{where}", keys.bucket]
         names = [*buckets, keys.known, keys.tried]
         limits = [figure for it in BUCKETS for figure in (it.free, it.refill * 1000, it.longest * 1000)]
@@ -152,10 +152,7 @@ class Throttle:
             await self._redis.delete(keys.bucket, keys.known, keys.tried, *map(keys.with_address, tried))
 
     def _keys(self, account_folded: str) -> "_Keys":
-        return _Keys(f"throttle:{self._hashed('account', account_folded)}")
-
-    def _hashed(self, kind: str, value: str) -> str:
-        return hmac.new(self._key, f"throttle {kind} {value}".encode(), sha256).hexdigest()[:32]
+        return _Keys(f"throttle:{keyed_hash(self._key, 'account', account_folded)}")
 
 
 @dataclass(frozen=True)
@@ -182,6 +179,11 @@ async def _settle(script: Callable[[], Awaitable[object]]) -> None:
             await script()
     except RedisUnavailable:
         logger.warning("an attempt to sign in stays counted: Redis does not answer")
+
+
+def keyed_hash(key: bytes, kind: str, value: str) -> str:
+    """Return what Redis sees of a name or address: its HMAC, so that nobody can read it there."""
+    return hmac.new(key, f"throttle {kind} {value}".encode(), sha256).hexdigest()[:32]
 
 
 def network(address: str) -> str:
