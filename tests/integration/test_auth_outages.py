@@ -230,6 +230,8 @@ async def test_without_redis_nobody_gets_in_and_who_is_in_goes_on_until_they_sig
             assert await answered(call) == 503, name
         for name, call in with_a_token(person).items():
             assert await answered(call) in (200, 201), name
+        items = (await person.call("GET", "/api/sessions")).json()["items"]
+        assert [item["refreshable"] for item in items] == [None]
         anybody = {"username": f"{person.username}-2", "password": PASSWORD}
         for status in (201, 409):
             assert await answered(lambda: instance.http.post("/api/register", json=anybody)) == status
@@ -290,8 +292,24 @@ async def test_a_redis_that_forgot_everything_brings_no_session_back(
         await recovered(lambda: gone.refresh(cookie), 401)
         over = await person.refresh()
         assert (over.status_code, over.json()["type"].rsplit(":", 1)[1]) == (401, "session-over")
-        assert await person.statuses() == {200}
+        assert await person.refused()
         assert (await person.sign_in()).status_code == 200
+        assert (await person.refresh()).status_code == 200
+
+
+async def test_empty_replica_of_redis_ends_no_session(instance: Instance, person: Tab, redis: Redis) -> None:
+    """In a failover the services may reach a replica that has not copied anything yet."""
+    async with client_of(redis) as client:
+        key = f"tidings:session:{RefreshToken.parse(person.cookie).session_id}"
+        state: Any = await client.hgetall(key)
+        await flush(redis)
+        await client.replicaof("127.0.0.1", "1")
+        cookie = person.cookie
+        assert await answered(person.refresh) == 503
+        assert person.cookie == cookie
+        assert await person.statuses() == {200}
+        await client.replicaof("NO", "ONE")
+        await client.hset(key, mapping=state)
         assert (await person.refresh()).status_code == 200
 
 

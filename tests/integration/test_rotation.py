@@ -18,6 +18,7 @@ from tidings_auth.rotation import (
     RefreshToken,
     RotatedTooOften,
     Rotation,
+    TokenLost,
     TokenReused,
     UnknownToken,
 )
@@ -95,10 +96,12 @@ async def test_what_was_never_a_token_of_the_session_does_it_no_harm(kept: Rotat
 
 
 async def test_a_forgotten_session_has_no_good_token(kept: Rotation) -> None:
-    token = await begun(kept)
+    token, other = await begun(kept), await begun(kept)
     await kept.forget([token.session_id])
-    with pytest.raises(UnknownToken):
+    with pytest.raises(TokenLost):
         await kept.rotate(token)
+    assert await kept.refreshable([token.session_id, other.session_id]) == {other.session_id}
+    assert await kept.refreshable([]) == set()
 
 
 async def test_a_session_that_refreshes_without_end_is_slowed_and_not_ended(

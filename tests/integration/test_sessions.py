@@ -3,7 +3,9 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ from sqlalchemy import Row, func, select, update
 from support.instance import PASSWORD, Instance, running_instance
 from support.logins import from_address
 from support.tab import COOKIE, OURS, Tab, newcomer
+from tidings.database.moments import database_now
 from tidings_auth import rotation
 from tidings_auth.tables import outbox, sessions, users
 from tidings_local.backends import Backends
@@ -238,6 +241,58 @@ async def test_a_refresh_is_seen_in_the_list(instance: Instance, person: Tab) ->
     after = (await person.call("GET", "/api/sessions")).json()["items"][0]
     assert (after["id"], after["device"], after["address"]) == (before["id"], "tablet", "127.9.9.9")
     assert after["last_seen_at"] > before["last_seen_at"]
+
+
+async def lose_refresh_token(instance: Instance, tab: Tab) -> UUID:
+    """Remove the session from Redis, as when Redis loses its data, and return the session's id."""
+    id_ = rotation.RefreshToken.parse(tab.cookie).session_id
+    await instance.states["auth"]["sessions"]._rotation.forget([id_])
+    return id_
+
+
+async def listed(tab: Tab) -> dict[str, bool | None]:
+    """The sessions in the list, and whether each can be refreshed."""
+    items = (await tab.call("GET", "/api/sessions")).json()["items"]
+    return {item["id"]: item["refreshable"] for item in items}
+
+
+async def test_list_says_which_sessions_can_be_refreshed(instance: Instance, person: Tab, other: Tab) -> None:
+    assert list((await listed(person)).values()) == [True, True]
+    lost = await lose_refresh_token(instance, other)
+    assert list((await listed(person)).values()) == [False, True]
+    assert next(iter(await listed(person))) == str(lost)
+    assert await other.statuses() == {200}, "its access token has not expired"
+
+
+async def test_refresh_with_a_lost_token_ends_the_session(instance: Instance, person: Tab, other: Tab) -> None:
+    lost = await lose_refresh_token(instance, person)
+    answer = await person.refresh()
+    assert (answer.status_code, answer.json()["type"].rsplit(":", 1)[1]) == (401, "session-over")
+    assert str(lost) not in await listed(other)
+    assert await person.refused()
+    assert [event["data"]["reason"] for event in await events(other, "session.ended")] == ["token_lost"]
+    assert (await other.refresh()).status_code == 200
+
+
+async def test_made_up_token_ends_no_session_that_redis_lost(instance: Instance, person: Tab) -> None:
+    lost = await lose_refresh_token(instance, person)
+    assert (await person.refresh(str(rotation.RefreshToken.new(lost)))).status_code == 401
+    assert await listed(person) == {str(lost): False}
+    assert await person.statuses() == {200}
+
+
+async def test_session_that_idled_too_long_is_not_called_lost(instance: Instance, person: Tab, other: Tab) -> None:
+    lost = await lose_refresh_token(instance, person)
+
+    async def write(transaction: Any) -> None:
+        old = database_now(-timedelta(days=15))
+        await transaction.execute(update(sessions).where(sessions.c.id == lost).values(last_seen_at=old))
+
+    await instance.states["auth"]["accounts"]._database.run_in_transaction(write)
+    assert (await person.refresh()).status_code == 401
+    assert str(lost) not in await listed(other)
+    (row,) = await rows(instance, select(sessions.c.ended_at).where(sessions.c.id == lost))
+    assert row.ended_at is None
 
 
 async def test_people_end_one_session_or_all_others(person: Tab, other: Tab) -> None:

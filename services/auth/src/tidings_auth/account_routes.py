@@ -72,8 +72,11 @@ async def list_sessions(
     cursor: CursorText = None,
 ) -> Page[Session]:
     """Return the caller's live sessions, newest first."""
-    rows, next_id = await sessions.of(caller.user_id, limit, id_after(cursor))
-    items = [Session(**row._mapping, current=row.id == caller.session_id) for row in rows]
+    listed, next_id = await sessions.of(caller.user_id, limit, id_after(cursor))
+    items = [
+        Session(**row._mapping, current=row.id == caller.session_id, refreshable=refreshable)
+        for row, refreshable in listed
+    ]
     return page_of(items, next_id, request, response)
 
 

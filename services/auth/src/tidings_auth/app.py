@@ -29,7 +29,7 @@ from tidings_auth.passwords import HashingBusy, Passwords
 from tidings_auth.policy import length_limits
 from tidings_auth.profile import Profile, WrongPassword
 from tidings_auth.registration import Registration, UsernameTaken
-from tidings_auth.rotation import RotatedTooOften, Rotation, TokenReused, UnknownToken
+from tidings_auth.rotation import RotatedTooOften, Rotation, TokenLost, TokenReused, UnknownToken
 from tidings_auth.sessions import AccountDisabled, NoSuchSession, Sessions
 from tidings_auth.settings import AuthSettings, PasswordSettings
 from tidings_auth.tables import idempotency_keys
@@ -66,6 +66,7 @@ ERRORS: Errors = {
     NoSuchSession: Problem(404, "no-such-session", "You have no session of this id that is live."),
     NotAdmin: Problem(403, "not-admin", "Only an admin may do this."),
     RotatedTooOften: Problem(429, "too-many-refreshes", "Refresh less often.", {"Retry-After": "30"}),
+    TokenLost: SESSION_OVER,
     TokenReused: SESSION_OVER,
     TooManyAttempts: Varying(_too_many_attempts, TooManyAttempts(2, BUCKETS[0])),
     TooManyTakenNames: Varying(_too_many_taken_names, TooManyTakenNames(60)),
@@ -162,7 +163,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
         lifespan=lifespan,
         routers=[account_routes.router, admin_routes.router],
         public_routers=[routes.router],
-        errors={**ERRORS, TokenReused: session_over, UnknownToken: session_over},
+        errors={**ERRORS, **dict.fromkeys((TokenLost, TokenReused, UnknownToken), session_over)},
         components={
             "schemas": {"NewPassword": length_limits(settings.password)},
             "securitySchemes": {"refresh-cookie": {"name": cookie.name}},

@@ -27,6 +27,8 @@ from tidings.redis.errors import RedisUnavailable
 GRACE = timedelta(seconds=30)
 MOST = 100
 """Rotations of one session within the grace; more is no person, and would make the grace unbounded."""
+LIST_SECONDS = 0.5
+"""How long the list of sessions waits for Redis; then it is answered without it."""
 
 BEGIN = """
 local time = redis.call('TIME')
@@ -41,6 +43,10 @@ ROTATE = """
 local session = redis.call('HMGET', KEYS[1], 'family', 'current', 'spent', 'reused', 'expires')
 local family, presented, successor, salt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local grace, idle, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+if not session[1] then
+    redis.call('DEL', KEYS[1])
+    return {'lost'}
+end
 if session[1] ~= family then return {'unknown'} end
 if session[4] then return {'reused'} end
 
@@ -66,11 +72,19 @@ redis.call('HSET', KEYS[1], 'current', successor, 'spent', recent)
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(1, math.min(idle, session[5] - now))))
 return {'rotated', salt}
 """
-"""One atomic claim: of many that present the same token at once, one makes the successor and all get it."""
+"""One atomic claim: of many that present the same token at once, one makes the successor and all get it.
+
+The DEL of a missing key changes nothing, but a replica refuses it. So only a primary says that a token is lost: a
+replica that is reached in a failover may not have copied it yet.
+"""
 
 
 class UnknownToken(Exception):
     """No session that lives has had this refresh token."""
+
+
+class TokenLost(Exception):
+    """Redis has no refresh token of this session: it lost the token, or the token expired unused."""
 
 
 class TokenReused(Exception):
@@ -153,7 +167,8 @@ class Rotation:
         """Spend `token` and return its successor; the newest one, when it was spent within the grace.
 
         Raises:
-            UnknownToken: it is of no session that lives.
+            UnknownToken: the session never had this token.
+            TokenLost: Redis has no token of the session.
             TokenReused: it was spent before the grace; from now on the session has no good token.
             RotatedTooOften: try again after the grace.
             RedisUnavailable: not known whether it was spent; present it again.
@@ -178,10 +193,24 @@ class Rotation:
                 return token
             case "often":
                 raise RotatedTooOften("This session is refreshed too often.")
+            case "lost":
+                raise TokenLost("The session has ended; sign in again.")
             case "reused":
                 raise TokenReused("This refresh token was used before.")
             case _:
                 raise UnknownToken("The session has ended; sign in again.")
+
+    async def refreshable(self, session_ids: Sequence[UUID]) -> set[UUID]:
+        """Return which of these sessions have a refresh token, in one round trip.
+
+        Raises:
+            RedisUnavailable: not known.
+        """
+        async with answering(LIST_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
+            for session_id in session_ids:
+                pipeline.exists(_key(session_id))
+            answers: list[int] = await pipeline.execute()
+        return {session_id for session_id, exists in zip(session_ids, answers, strict=True) if exists}
 
     async def forget(self, session_ids: Sequence[UUID]) -> None:
         """Forget ended sessions; what is not reached forgets itself in time, and the database has the last word."""

@@ -19,7 +19,7 @@ from tidings_auth.name_throttle import TooManyTakenNames
 from tidings_auth.passwords import HashingBusy
 from tidings_auth.policy import allowed
 from tidings_auth.registration import Registration, UsernameTaken
-from tidings_auth.rotation import RotatedTooOften, TokenReused, UnknownToken
+from tidings_auth.rotation import RotatedTooOften, TokenLost, TokenReused, UnknownToken
 from tidings_auth.schemas import AccessToken, Credentials, KeySet, NewAccount, SignedOut, User
 from tidings_auth.sessions import AccountDisabled, Sessions, SignedIn
 from tidings_auth.settings import PasswordSettings
@@ -109,7 +109,7 @@ async def login(
     responses={200: COOKIE_SET},
     dependencies=[Depends(carried_by_cookie)],
 )
-@raises(NotAuthenticated, UnknownToken, TokenReused, RotatedTooOften)
+@raises(NotAuthenticated, UnknownToken, TokenLost, TokenReused, RotatedTooOften)
 async def refresh(
     request: Request,
     response: Response,

@@ -117,6 +117,11 @@ class Session(BaseModel):
     last_seen_at: Time = Field(description="when it was last refreshed")
     expires_at: Time = Field(description="when it ends, however much it is used")
     current: bool = Field(description="whether it is the one that asks", examples=[True])
+    refreshable: bool | None = Field(
+        description="whether it can be refreshed. False: its refresh token was lost, so it is over when its last "
+        "access token expires. Null: this is not known at the moment",
+        examples=[True],
+    )
 
 
 class AccessToken(BaseModel):

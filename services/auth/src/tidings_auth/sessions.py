@@ -16,11 +16,12 @@ from tidings.database.transactions import Database, DatabaseUnavailable, Transac
 from tidings.events import SessionReuseDetected, SessionStarted, uuid7
 from tidings.outbox.record import Outbox
 from tidings.principal import Principal
+from tidings.redis.errors import RedisUnavailable
 from tidings.telemetry import names
 from tidings_auth.accounts import Account, NoSuchAccount, account_of, has_hash, locked, next_sequence
 from tidings_auth.authentication import Authenticated, Authentication, Client, WrongCredentials
 from tidings_auth.ending import Announcer, Ending
-from tidings_auth.rotation import RefreshToken, Rotation, TokenReused, UnknownToken
+from tidings_auth.rotation import RefreshToken, Rotation, TokenLost, TokenReused, UnknownToken
 from tidings_auth.tables import sessions, users
 
 MOST = 50
@@ -106,6 +107,7 @@ class Sessions:
 
         Raises:
             UnknownToken: the session has ended, or never was.
+            TokenLost: Redis has no token of the session; the session has ended with this.
             TokenReused: the token was spent long ago; the session has ended with this.
             RotatedTooOften: the session has refreshed too often in the last seconds.
             RedisUnavailable, DatabaseUnavailable: present the same token again.
@@ -120,6 +122,9 @@ class Sessions:
                 newest = await self._rotation.rotate(token)
             except TokenReused:
                 await self._end_reused(account, token.session_id)
+                raise
+            except TokenLost:
+                await self._end_lost(account, token)
                 raise
             if not await self._seen(token.session_id, client):
                 raise UnknownToken("The session has ended; sign in again.")
@@ -144,7 +149,7 @@ class Sessions:
             NoSuchSession: the caller has none of this id.
             DatabaseUnavailable: not known to have ended.
         """
-        if not await self._end(caller.user_id, "ended_by_user", session_id):
+        if not await self._end(caller.user_id, "ended_by_user", sessions.c.id == session_id):
             raise NoSuchSession("You have no session of this id that is live.")
 
     async def end_others(self, caller: Principal) -> None:
@@ -156,8 +161,13 @@ class Sessions:
 
         await self._database.run_in_transaction(write)
 
-    async def of(self, user_id: UUID, limit: int, before: UUID | None = None) -> tuple[Sequence[Row[Any]], UUID | None]:
-        """Return up to `limit` live sessions of an account, newest first, and where the next page starts."""
+    async def of(
+        self, user_id: UUID, limit: int, before: UUID | None = None
+    ) -> tuple[Sequence[tuple[Row[Any], bool | None]], UUID | None]:
+        """Return up to `limit` live sessions of an account, newest first, and where the next page starts.
+
+        With each comes whether it can be refreshed: Redis may have lost its token. `None` when Redis does not say.
+        """
         statement = (
             select(sessions)
             .where(
@@ -177,7 +187,14 @@ class Sessions:
 
         rows = await self._database.read(read)
         page = rows[:limit]
-        return page, page[-1].id if len(rows) > limit else None
+        return await self._with_refreshable(page), page[-1].id if len(rows) > limit else None
+
+    async def _with_refreshable(self, rows: Sequence[Row[Any]]) -> Sequence[tuple[Row[Any], bool | None]]:
+        try:
+            refreshable = await self._rotation.refreshable([row.id for row in rows])
+        except RedisUnavailable:
+            return [(row, None) for row in rows]
+        return [(row, row.id in refreshable) for row in rows]
 
     async def _start(self, found: Authenticated, client: Client) -> SignedIn:
         account = found.account
@@ -220,12 +237,12 @@ class Sessions:
         if ids:
             await self._ending.end(transaction, account, "too_many", sessions.c.id.in_(ids))
 
-    async def _end(self, user_id: UUID, reason: str, session_id: UUID) -> bool:
-        """End one session of an account, and tell whether it was live."""
+    async def _end(self, user_id: UUID, reason: str, which: ColumnElement[bool]) -> bool:
+        """End one session of an account, and return whether it was live."""
 
         async def write(transaction: Transaction) -> bool:
             account = await locked(transaction, user_id)
-            return bool(await self._ending.end(transaction, account, reason, sessions.c.id == session_id))
+            return bool(await self._ending.end(transaction, account, reason, which))
 
         try:
             return await self._database.run_in_transaction(write)
@@ -246,6 +263,16 @@ class Sessions:
         except NoSuchAccount:
             return  # it ended with its account
 
+    async def _end_lost(self, account: Account, token: RefreshToken) -> None:
+        """End a session whose token Redis lost: the client is answered that it is over, and nobody can refresh it.
+
+        A made-up token, which is not of the session's family, ends nothing. Nor does the token of a session that was
+        idle for too long: Redis did not lose it, it expired.
+        """
+        family = sessions.c.token_family == token.family_hash
+        used = sessions.c.last_seen_at > database_now(-self._idle)
+        await self._end(account.id, "token_lost", (sessions.c.id == token.session_id) & family & used)
+
     async def _live(self, session_id: UUID) -> tuple[Account, datetime, datetime] | None:
         """Return whose session this is, the present moment and when it expires, unless it is over."""
         live = sessions.c.ended_at.is_(None) & (sessions.c.expires_at > database_now()) & users.c.disabled_at.is_(None)
@@ -265,7 +292,7 @@ class Sessions:
 
         with self._tracer.start_as_current_span(names.SPAN_LOGOUT):
             if found := await self._database.read(read):
-                await self._end(found.user_id, "logout", found.id)
+                await self._end(found.user_id, "logout", sessions.c.id == found.id)
                 await self._announcer.tell(found.id)
 
     async def _seen(self, session_id: UUID, client: Client) -> bool:

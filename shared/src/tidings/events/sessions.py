@@ -34,7 +34,8 @@ class SessionEnded(AccountEvent):
         Field(
             max_length=32,
             description="`logout`, `ended_by_user`, `password_changed`, `disabled`, `role_changed`, `deleted`, "
-            "`reuse`, `too_many` (the oldest of more than an account may have) or `operator`; more may be added",
+            "`reuse`, `too_many` (the oldest of more than an account may have), `token_lost` (Redis lost its refresh "
+            "token) or `operator`; more may be added",
         ),
     ]
 
