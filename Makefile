@@ -14,8 +14,8 @@ READY := $(VENV)/ready
 NEWER ?= $(firstword $(foreach p,python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13),\
 	$(shell $(p) -c 'import sys; print(sys.executable)' 2>/dev/null)))
 T ?= tests
-# Tests mostly wait, so there are one process for each processor; those marked `serial` run alone, after the others.
-WORKERS ?= $(shell nproc)
+# Tests mostly wait, so there are two processes for each processor; those marked `serial` run alone, after the others.
+WORKERS ?= $(shell expr 2 \* $$(nproc))
 PARALLEL := -n $(WORKERS) --dist loadgroup
 COVERAGE := --cov --cov-report= --cov-fail-under=0
 # pytest ends with 5 when no test of a part was chosen.

@@ -38,14 +38,12 @@ def pytest_configure() -> None:
         os.environ["TIDINGS_LOCAL_PORTS"] = f"{first}-{first + PORTS_PER_WORKER - 1}"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep tests that share fixtures in one worker: those of one file on the same backends."""
-    for item in items:
-        if "e2e" in item.path.parts:  # these start processes of their own, and need both processors
-            item.add_marker(pytest.mark.serial)
-        backend = "real" if item.get_closest_marker("real") else "embedded"
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{backend}"))
+    if "e2e" in item.path.parts:  # these start processes of their own, and need both processors
+        item.add_marker(pytest.mark.serial)
+    backend = "real" if item.get_closest_marker("real") else "embedded"
+    item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{backend}"))
 
 
 @pytest.fixture(scope="session")

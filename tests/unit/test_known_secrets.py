@@ -31,9 +31,9 @@ from tidings.telemetry.setup import Telemetry
 from tidings_messages.settings import MessagesSettings
 from unit.fakes import client
 
-CANARY = "canary'\"\\ÄÖ @:/?#%4711-0815"
+CANARY = "canary'\"\\ÄÖ @:/?#%47quokka-wombat"
 """A secret that every notation writes in another way."""
-PLAIN = "canary-4711-0815"
+PLAIN = "canary-quokka-wombat"
 """What can be in a variable that takes no percent escapes; `canary` is looked for."""
 ENCODED = urllib.parse.quote(CANARY, safe="")
 GIVEN = {
@@ -88,7 +88,7 @@ def log() -> Iterator[io.StringIO]:
 
 def shows(text: str) -> bool:
     """Return whether any part of the canary is in `text`."""
-    return any(part in text for part in ("canary", "4711", "0815", "%C3%84", "ÄÖ", "\\u00c4"))
+    return any(part in text for part in ("canary", "quokka", "wombat", "%C3%84", "ÄÖ", "\\u00c4"))
 
 
 def test_every_secret_setting_has_a_canary() -> None:
@@ -231,14 +231,14 @@ def test_names_and_hosts_of_addresses_stay_readable() -> None:
 
 def test_what_stands_beside_a_secret_in_its_setting_stays_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
-        "TIDINGS_DATABASE_URL", "mysql+aiomysql://tidings_messages:peculiar-4711@database.example:3306/x"
+        "TIDINGS_DATABASE_URL", "mysql+aiomysql://tidings_messages:peculiar-quokka@database.example:3306/x"
     )
     monkeypatch.setenv("TIDINGS_ACTIVITY_ADDRESS_KEY", "a key, in base64; QUJDREVGR0g==")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20opaque-0815,x-tenant-name=y")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20opaque-wombat,x-tenant-name=y")
     load(MessagesSettings)
     said = "access denied for tidings_messages at database.example:3306: authorization, x-tenant-name, y, in, a = b"
     assert mask(said) == said
-    assert mask("tidings_messages:peculiar-4711 Bearer opaque-0815") == "[redacted] [redacted]"
+    assert mask("tidings_messages:peculiar-quokka Bearer opaque-wombat") == "[redacted] [redacted]"
 
 
 def test_address_without_a_password_stays_readable_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
