@@ -15,6 +15,7 @@ from support.backends import fresh_backends
 from support.collector import Collector, running_collector
 from support.servers import RealServers
 from support.system import System, embedded_system, real_system
+from tidings import known_secrets
 from tidings_local.backends import Backends
 
 BACKENDS = ["embedded", pytest.param("real", marks=pytest.mark.real)]
@@ -34,6 +35,7 @@ def pytest_configure() -> None:
     if "PYTEST_DEBUG_TEMPROOT" not in os.environ and MEMORY.is_dir() and disk_usage(MEMORY).free > MEMORY_BYTES:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)  # servers and SQLite wait for no disk there
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ.setdefault("TIDINGS_DATABASE_DEADLINE_SECONDS", "5")  # workers make each other wait
         first = 20_000 + int(worker.removeprefix("gw")) * PORTS_PER_WORKER
         os.environ["TIDINGS_LOCAL_PORTS"] = f"{first}-{first + PORTS_PER_WORKER - 1}"
 
@@ -44,6 +46,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.serial)
     backend = "real" if item.get_closest_marker("real") else "embedded"
     item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{backend}"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten_secrets() -> None:
+    """Forget the secrets of earlier modules: a process has those of one service, and each more makes masking slower."""
+    known_secrets._remembered = known_secrets._Remembered()
 
 
 @pytest.fixture(scope="session")

@@ -23,16 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from support.servers import RealServers
 from tidings.database.engine import create_engine
 from tidings.database.migration_lock import MigrationLocked, migration_lock
-from tidings.database.migrations import (
-    SchemaBehind,
-    WrongSchema,
-    check_models,
-    downgrade,
-    location,
-    require_head,
-    upgrade,
-)
+from tidings.database.migrations import check_models, downgrade, upgrade
 from tidings.database.moments import database_now
+from tidings.database.schema import SchemaBehind, WrongSchema, location, require_head
 from tidings.database.settings import DatabaseSettings
 from tidings.database.spelling import ROWS_AT_ONCE
 from tidings.events import uuid7

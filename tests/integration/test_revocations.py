@@ -143,6 +143,7 @@ async def test_a_service_that_starts_later_knows_what_ended_before(backends: Bac
 
 
 @pytest.mark.real
+@pytest.mark.serial
 @pytest.mark.parametrize("absence", ["killed", "frozen"])
 async def test_without_redis_live_tokens_go_on_undelayed_and_health_says_how_old_the_news_is(
     redis: Redis, tmp_path: Path, absence: str

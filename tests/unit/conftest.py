@@ -23,7 +23,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def _forgotten_secrets_of_each_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget the secrets of earlier tests: texts would be masked where they only look like one of these."""
     monkeypatch.setattr(known_secrets, "_remembered", known_secrets._Remembered())
 

@@ -3,6 +3,8 @@
 import argparse
 import logging
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -11,7 +13,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from tidings.commands import Command, CommandFailed, main
-from tidings.database.migrations import location
+from tidings.database.schema import head, location, revisions
 from tidings.settings import Settings
 from tidings_auth.app import create_app as create_auth
 from tidings_auth.settings import AuthSettings
@@ -200,3 +202,16 @@ def test_a_keys_file_without_a_key_is_one_message_of_the_command(
     told = capsys.readouterr().err
     assert told.startswith("TIDINGS_SIGNING_KEYS_FILE: ")
     assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("package", ["tidings_auth", "tidings_messages", "tidings_log_consumer"])
+def test_revisions_by_file_name_are_those_of_alembic(package: str) -> None:
+    by_alembic = [script.revision for script in ScriptDirectory(str(location(package))).walk_revisions()]
+    assert list(revisions(package)) == by_alembic[::-1]
+    assert head(package) == by_alembic[0]
+
+
+def test_service_that_serves_does_not_import_alembic() -> None:
+    """It would take a quarter of its start."""
+    code = "import sys, tidings.commands, tidings_messages.app; assert 'alembic' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -31,8 +31,8 @@ NEVER_IN_A_ROUTE = {
     "tidings.database.migration_lock.MigrationLocked",  # a command's
     "tidings.database.moments.ClocksDiffer",  # a health check tells its reason
     "tidings.database.writes.ReadOnlyDatabase",  # as above
-    "tidings.database.migrations.SchemaBehind",  # a health check tells its reason
-    "tidings.database.migrations.WrongSchema",  # a health check's and a command's
+    "tidings.database.schema.SchemaBehind",  # a health check tells its reason
+    "tidings.database.schema.WrongSchema",  # a health check's and a command's
     "tidings.http.refusals.Refused",  # before there is a route
     "tidings.commands.CommandFailed",  # a command's
     "tidings.contracts.ContractError",  # a command's

@@ -13,11 +13,12 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from tidings.repeated_warnings import RepeatedWarnings
+
 logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 1.0
 """How long a request may wait for its turn; a client that is refused sooner would only ask again sooner."""
-LOG_SECONDS = 1.0
 
 
 class Count(Protocol):
@@ -42,7 +43,7 @@ class Admission:
         self._line: deque[asyncio.Future[None]] = deque()
         self._refused = refused
         self._wait_seconds = wait_seconds
-        self._refused_since_log = 0
+        self._warnings = RepeatedWarnings(logger)
 
     async def enter(self) -> bool:
         """Take a place, after waiting for it if necessary; return `False` when there was none in time."""
@@ -79,19 +80,11 @@ class Admission:
 
     def _note_refusal(self) -> None:
         self._refused.add(1)
-        if not self._refused_since_log:
-            asyncio.get_running_loop().call_later(LOG_SECONDS, self._log)
-        self._refused_since_log += 1
-
-    def _log(self) -> None:
-        logger.warning(
-            "too busy: %d requests were refused after waiting %g s, because %d are worked on at a time"
-            " (TIDINGS_HTTP_MAX_REQUESTS)",
-            self._refused_since_log,
-            self._wait_seconds,
-            self.places,
+        self._warnings.warn(
+            "too busy",
+            f"a request was refused after waiting {self._wait_seconds:g} s, because {self.places} are worked on at a"
+            " time (TIDINGS_HTTP_MAX_REQUESTS)",
         )
-        self._refused_since_log = 0
 
 
 _admission: ContextVar[Admission | None] = ContextVar("admission", default=None)

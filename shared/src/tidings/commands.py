@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from alembic.util import CommandError as AlembicError
 from fastapi import FastAPI
 from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tidings.database.engine import create_engine
 from tidings.database.migration_lock import LOCK_SECONDS, TABLE_SECONDS, MigrationLocked
-from tidings.database.migrations import WrongSchema, upgrade
+from tidings.database.schema import WrongSchema
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import LOCK_WAIT, Database, DatabaseUnavailable, error_code
 from tidings.http.settings import HttpSettings
@@ -134,6 +133,10 @@ async def migrate(package: str, settings: DatabaseSettings, wait: float = LOCK_S
     Raises:
         CommandFailed: it is not, and the message says why and what to do.
     """
+    from alembic.util import CommandError as AlembicError  # here: `serve` starts a quarter sooner without Alembic
+
+    from tidings.database.migrations import upgrade
+
     engine = create_engine(settings)
     try:
         return await upgrade(engine, package, wait=wait)

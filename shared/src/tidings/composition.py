@@ -10,8 +10,8 @@ import httpx
 from sqlalchemy import Table
 
 from tidings.database.engine import create_engine
-from tidings.database.migrations import require_head
 from tidings.database.moments import ClocksDiffer, require_same_clock
+from tidings.database.schema import require_head
 from tidings.database.settings import DatabaseSettings
 from tidings.database.transactions import Database
 from tidings.database.writes import require_writes

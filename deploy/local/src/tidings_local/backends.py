@@ -11,8 +11,8 @@ from confluent_kafka import Producer
 
 from tidings_local.servers import Kafka, MariaDB, Redis
 
-# The mock cluster keeps nothing beyond the process, and answers an empty fetch only after the time it was given.
-EMBEDDED_KAFKA = {"fetch_max_wait_ms": 10, "drain_at_stop": True}
+# The mock cluster keeps nothing beyond the process.
+EMBEDDED_KAFKA = {"drain_at_stop": True}
 
 
 @dataclass(frozen=True)

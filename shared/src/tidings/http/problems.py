@@ -22,6 +22,7 @@ from tidings.database.transactions import DatabaseUnavailable
 from tidings.idempotency.key import IdempotencyKeyInUse, IdempotencyKeyReused
 from tidings.known_secrets import mask
 from tidings.redis.errors import RedisUnavailable
+from tidings.repeated_warnings import RepeatedWarnings
 from tidings.telemetry.propagation import current_trace_id
 
 logger = logging.getLogger(__name__)
@@ -163,10 +164,11 @@ def title(status: int) -> str:
 
 def install(app: FastAPI, errors: Errors) -> None:
     """Render HTTP errors, refused input and every error type in `errors` as problems."""
+    warnings = RepeatedWarnings(logger)
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]  # narrower than Exception
     app.add_exception_handler(RequestValidationError, _refused_input)  # type: ignore[arg-type]  # as above
     for kind, problem in {**SHARED_ERRORS, **errors}.items():
-        app.add_exception_handler(kind, _mapped(problem))
+        app.add_exception_handler(kind, _mapped(problem, warnings))
 
 
 def raises(*errors: type[Exception]) -> Callable[[F], F]:
@@ -179,22 +181,22 @@ def raises(*errors: type[Exception]) -> Callable[[F], F]:
     return note
 
 
-def _mapped(meaning: Problem | Varying) -> Any:
+def _mapped(meaning: Problem | Varying, warnings: RepeatedWarnings) -> Any:
     async def handler(request: Request, error: Exception) -> JSONResponse:
         problem = meaning if isinstance(meaning, Problem) else meaning.make(error)
         if problem.status >= 500:  # the client is not told why; operators find the reason by the trace id
-            logger.warning("answered %d %s: %s", problem.status, problem.name, _reason(error))
+            kind, reason = _cause(error)
+            warnings.warn(f"answered {problem.status} {problem.name}: {kind}", reason)
         detail = str(error) if problem.status < 500 and str(error) else problem.detail
         return respond(request, replace(problem, detail=detail))
 
     return handler
 
 
-def _reason(error: Exception) -> str:
-    """Return an error and the one that caused it in one line."""
-    cause = error.__cause__
-    own = f"{type(error).__name__}: {error}"
-    return f"{own} ({type(cause).__name__}: {cause})" if cause else own
+def _cause(error: Exception) -> tuple[str, str]:
+    """Return the types of an error and of the one that caused it, and what both say."""
+    errors = [error, error.__cause__] if error.__cause__ else [error]
+    return " from ".join(type(each).__name__ for each in errors), "; ".join(map(str, errors))
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
