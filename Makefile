@@ -16,7 +16,7 @@ NEWER ?= $(firstword $(foreach p,python3.13 $(wildcard $(HOME)/.pyenv/versions/3
 T ?= tests
 # Tests mostly wait, so there are two processes for each processor; those marked `serial` run alone, after the others.
 WORKERS ?= $(shell expr 2 \* $$(nproc))
-PARALLEL := -n $(WORKERS) --dist loadgroup
+PARALLEL := -n $(WORKERS)
 COVERAGE := --cov --cov-report= --cov-fail-under=0
 # pytest ends with 5 when no test of a part was chosen.
 OR_NONE := || [ $$? = 5 ]
@@ -50,7 +50,7 @@ test-thorough: $(READY) ## all tests, those that take minutes too
 unit: $(READY) ## the unit tests, on a newer Python too when there is one
 ifneq ($(NEWER),)
 	@$(MAKE) --no-print-directory VENV=$(VENV)-newer PYTHON=$(NEWER) $(VENV)-newer/ready
-	$(VENV)-newer/bin/python -m pytest tests/unit -q
+	$(VENV)-newer/bin/python -m pytest tests/unit -q -n $(shell nproc)
 else
 	@echo "unit tests on a newer Python: skipped, install python3.13 to run them"
 endif

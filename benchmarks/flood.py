@@ -1,10 +1,10 @@
-"""The flood: a process of its own that posts from many connections, each again as soon as it is answered.
+"""The flood: a process of its own that asks on many connections, on each again as soon as it is answered.
 
-    python -m benchmarks.flood http://127.0.0.1:8000/api/messages TOKEN CONNECTIONS SECONDS
+    python -m benchmarks.flood POST http://127.0.0.1:8000/api/messages TOKEN CONNECTIONS SECONDS
 
-Prints one line of JSON: how many posts were `made`, how many `refused` (503 with Retry-After), how many `failed` (any
-other answer, or none), and the `times` of those made, in seconds. It speaks HTTP by itself: a client library would need
-more of the cores than the service does.
+Posts messages, or reads with `GET`. Prints one line of JSON: how many requests were `made`, how many `refused` (503
+with Retry-After), how many `failed` (any other answer, or none), and the `times` of those made, in seconds. It speaks
+HTTP by itself: a client library would need more of the cores than the service does.
 """
 
 import asyncio
@@ -17,50 +17,52 @@ BODY = b'{"message": "one of very many"}'
 
 
 class Flood:
-    """Posts, and counts the answers.
+    """Asks, and counts the answers.
 
     Args:
-        url: takes the posts.
+        method: `POST`, which makes messages, or `GET`.
+        url: takes the requests.
         token: of somebody who is signed in.
         seconds: how long.
     """
 
-    def __init__(self, url: str, token: str, seconds: float) -> None:
+    def __init__(self, method: str, url: str, token: str, seconds: float) -> None:
         place = urlsplit(url)
         self._host, self._port = place.hostname, place.port
+        body = BODY if method == "POST" else b""
         self._request = (
-            f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
-        ).encode() + BODY
+            f"{method} {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
         self._seconds = seconds
         self.refused = self.failed = 0
         self.times: list[float] = []
 
     async def run(self, connections: int) -> None:
-        """Post from so many connections at a time."""
+        """Ask on so many connections at a time."""
         end = time.perf_counter() + self._seconds
-        await asyncio.gather(*(self._post_until(end) for _ in range(connections)))
+        await asyncio.gather(*(self._ask_until(end) for _ in range(connections)))
 
-    async def _post_until(self, end: float) -> None:
+    async def _ask_until(self, end: float) -> None:
         while time.perf_counter() < end:
             try:
                 reader, writer = await asyncio.open_connection(self._host, self._port)
                 try:
-                    while time.perf_counter() < end and await self._post(reader, writer):
+                    while time.perf_counter() < end and await self._ask(reader, writer):
                         pass
                 finally:
                     writer.close()
             except (OSError, asyncio.IncompleteReadError):
                 self.failed += 1
 
-    async def _post(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Post once; return whether the connection may be used again."""
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Ask once; return whether the connection may be used again."""
         start = time.perf_counter()
         writer.write(self._request)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         await reader.readexactly(length)
-        if head.startswith(b"http/1.1 201"):
+        if head.startswith((b"http/1.1 200", b"http/1.1 201")):
             self.times.append(time.perf_counter() - start)
         elif head.startswith(b"http/1.1 503") and b"\r\nretry-after: " in head:
             self.refused += 1
@@ -71,8 +73,8 @@ class Flood:
 
 def main() -> None:
     """Flood as the command line says."""
-    _, url, token, connections, seconds = sys.argv
-    flood = Flood(url, token, float(seconds))
+    _, method, url, token, connections, seconds = sys.argv
+    flood = Flood(method, url, token, float(seconds))
     asyncio.run(flood.run(int(connections)))
     counts = {"made": len(flood.times), "refused": flood.refused, "failed": flood.failed, "times": flood.times}
     sys.stdout.write(json.dumps(counts) + "\n")

@@ -40,7 +40,15 @@ async def lines(setting: Setting) -> AsyncIterator[Line]:
 async def flooded(board: Board, setting: Setting, connections: int) -> Sample:
     """Return what so many connections get done, and how long the slowest probe took meanwhile."""
     seconds = 1.0 if setting.quick else SECONDS
-    command = [sys.executable, "-m", "benchmarks.flood", board.posts, board.token, str(connections), str(seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.flood",
+        "POST",
+        board.posts,
+        board.token,
+        *map(str, (connections, seconds)),
+    ]
     flood = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     output, slowest = await asyncio.gather(flood.communicate(), slowest_probe(board.liveness, flood))
     counts = json.loads(output[0])

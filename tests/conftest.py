@@ -4,12 +4,15 @@ Tests may run in several processes (workers), each with servers and ports of its
 """
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import disk_usage
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from support.backends import fresh_backends
 from support.collector import Collector, running_collector
@@ -40,12 +43,20 @@ def pytest_configure() -> None:
         os.environ["TIDINGS_LOCAL_PORTS"] = f"{first}-{first + PORTS_PER_WORKER - 1}"
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep tests that share fixtures in one worker: those of one file on the same backends."""
-    if "e2e" in item.path.parts:  # these start processes of their own, and need both processors
-        item.add_marker(pytest.mark.serial)
-    backend = "real" if item.get_closest_marker("real") else "embedded"
-    item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{backend}"))
+class FilesTogether(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keeps tests that share fixtures in one worker: those of one file on the same backends.
+
+    xdist's own groups (`--dist loadgroup`) do nothing with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        return f"{file} real" if re.search(r"\[(.*-)?real\b", test) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
+    """Say which tests a worker gets."""
+    return FilesTogether(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,6 +14,7 @@ README = Path(__file__).parents[2] / "benchmarks" / "README.md"
 
 
 @pytest.mark.real
+@pytest.mark.serial
 @pytest.mark.parametrize("name", BENCHMARKS)
 async def test_each_benchmark_runs_and_its_lines_are_explained(name: str, servers: RealServers, tmp_path: Path) -> None:
     lines = await measure(Setting(servers, tmp_path, rounds=1, quick=True), [name])

@@ -11,7 +11,7 @@ from support.client import Person
 from support.servers import RealServers
 from support.system import real_system
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.serial]
 
 EXIT_SECONDS = 15
 

@@ -28,7 +28,7 @@ from tidings_auth.tables import sessions
 from tidings_local.servers.ports import free_port
 from tidings_messages.tables import idempotency_keys
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.serial, pytest.mark.timeout(300)]
 
 REFUSED = 5.0
 """Seconds within which all services refuse an ended session; promised."""

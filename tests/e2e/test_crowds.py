@@ -15,6 +15,8 @@ from tidings.connections import Parser
 from tidings.serving import OWN_FILES
 from tidings_local.servers.ports import free_port
 
+pytestmark = pytest.mark.serial
+
 FEW_FILES = 400
 
 

@@ -15,7 +15,7 @@ from support.system import System
 from tidings.events import uuid7
 
 REAL = [pytest.param("real", marks=pytest.mark.real)]
-pytestmark = pytest.mark.parametrize("system", REAL, indirect=True)
+pytestmark = [pytest.mark.serial, pytest.mark.parametrize("system", REAL, indirect=True)]
 
 
 @pytest.fixture

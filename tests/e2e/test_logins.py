@@ -15,6 +15,8 @@ from support.client import PASSWORD, Person
 from support.logins import Answer, log_in
 from support.system import System
 
+pytestmark = pytest.mark.serial
+
 PAIRS, MORE_PAIRS, WARM_UP = 150, 450, 20
 FLOOD, FLOOD_SECONDS = 64, 4.0
 MEMORY_GROWTH = 96 * 1024 * 1024
@@ -43,7 +45,6 @@ def advantage(one: list[float], other: list[float]) -> float:
 
 
 @pytest.mark.thorough
-@pytest.mark.serial
 def test_the_time_of_a_failed_login_does_not_tell_whether_there_is_such_an_account(
     http: httpx.Client, url: str
 ) -> None:

@@ -18,6 +18,8 @@ from tidings.connections import Parser
 from tidings.http.settings import HttpSettings
 from tidings_local.servers.ports import free_port
 
+pytestmark = pytest.mark.serial
+
 CLIENTS = 16
 REQUESTS = int(os.environ.get("TIDINGS_TEST_RESTART_REQUESTS", "1000"))
 """The fewest requests; 10000 for the long form."""

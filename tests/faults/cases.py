@@ -2,6 +2,8 @@
 
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +26,9 @@ SERVER_FAULTS = ("sigkill", "sigstop", "sigterm", "reset", "latency", "black-hol
 SERVICE_FAULTS = ("sigkill", "sigterm")
 CROWDED = ("auth", "messages")
 """Services that a crowd of slow clients calls; the load calls them too, the log consumer hardly."""
+FLOODED = {"auth": "/api/me", "messages": "/api/messages"}
+"""Services that many clients ask at once without pause, and what for."""
+FLOOD_CONNECTIONS = 500
 
 SECONDS = {
     "sigkill": 3.0,
@@ -33,6 +38,7 @@ SECONDS = {
     "latency": 6.0,
     "black-hole": 12.0,
     "crowd": 15.0,
+    "overload": 10.0,
 }
 """How long a fault of a server lasts. A black hole outlasts the clients' own deadlines of ten seconds,
 a crowd the time that a service gives a client for its header fields."""
@@ -73,11 +79,19 @@ MATRIX: Sequence[Case] = [
     SLOW_DELETES,
     SMALL_RECORDS,
     *(Case("crowd", target) for target in CROWDED),
+    *(Case("overload", target) for target in FLOODED),
 ]
 
 
-def suffer(case: Case, system: FaultySystem, chance: random.Random) -> None:
-    """Let a fault happen, last, and be healed; returns when the target is there again."""
+def suffer(case: Case, system: FaultySystem, chance: random.Random, token: str) -> None:
+    """Let a fault happen, last, and be healed; returns when the target is there again.
+
+    Args:
+        case: the fault and its target.
+        system: suffers it.
+        chance: chooses victims and times.
+        token: an access token, for a fault that consists of requests.
+    """
     if case == SLOW_DELETES:
         _slow_deletes(system, SLOW_DELETES.seconds or 0)
     elif case == SMALL_RECORDS:
@@ -91,6 +105,9 @@ def suffer(case: Case, system: FaultySystem, chance: random.Random) -> None:
         port = int(_victim(case.target, system, chance).url.rpartition(":")[2])
         with crowd(port, heads=500, bodies=500, silent=3000):
             time.sleep(case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3))
+    elif case.fault == "overload":
+        url = _victim(case.target, system, chance).url + FLOODED[case.target]
+        _flood(url, token, case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3))
     elif case.fault == "unreadable":
         _write_unreadable(system)
     else:
@@ -120,6 +137,11 @@ def _heal(fault: str, target: Target) -> None:
             server.resume()
     else:
         target.start()
+
+
+def _flood(url: str, token: str, seconds: float) -> None:
+    arguments = ["GET", url, token, str(FLOOD_CONNECTIONS), str(seconds)]
+    subprocess.run([sys.executable, "-m", "benchmarks.flood", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def _slow_deletes(system: FaultySystem, seconds: float) -> None:

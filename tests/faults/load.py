@@ -50,8 +50,10 @@ class Load:
             *((_Person.visit, VISIT_SECONDS, f"visitor-{seed}-{number}") for number in range(VISITORS)),
         ]
         self._threads = []
+        self._people = []
         for number, (act, pause, name) in enumerate(roles):
             person = _Person(name, system, self.history, random.Random(f"{seed}-{number}"))
+            self._people.append(person)
             thread = threading.Thread(target=self._work, args=[person, act, pause], name=name, daemon=True)
             self._threads.append(thread)
 
@@ -69,6 +71,10 @@ class Load:
         """Have everybody end the call in hand, and no more."""
         self._working.clear()
         self._wait_until_idle()
+
+    def token(self) -> str:
+        """Return the access token of one of the people, for other calls in their name."""
+        return self._people[0].token
 
     def close(self) -> None:
         """End all threads."""
@@ -104,7 +110,8 @@ class _Person:
         self.http = httpx.Client(timeout=TIMEOUT, trust_env=False)
         self._system = system
         self._history = history
-        self._token = ""
+        self.token = ""
+        """The access token, empty when there is none."""
         self._numbers = count(1)
 
     def begin(self) -> None:
@@ -115,12 +122,12 @@ class _Person:
     def post(self) -> None:
         """Post a text that nobody posts a second time; sometimes one that must be refused."""
         text = f"{self.name} says {next(self._numbers)}"
-        token = self._token
+        token = self.token
         if self.chance.random() < WRONG_SHARE:
             text, token = self.chance.choice([(f"{text} {TOO_LONG}", token), (text, "no-token")])
         headers = {"Authorization": f"Bearer {token}"}
         operation = self._call("post", text, "messages", "/api/messages", {"message": text}, headers)
-        if operation.status == 401 and token == self._token:
+        if operation.status == 401 and token == self.token:
             self.sign_in()
 
     def bring_another(self) -> None:
@@ -134,19 +141,19 @@ class _Person:
 
     def visit(self) -> None:
         """Go on with the session by its refresh cookie, or leave; then come again."""
-        if not self._token:
+        if not self.token:
             self.sign_in()
             return
-        session = _session_of(self._token)
+        session = _session_of(self.token)
         if self.chance.random() > LEAVING_SHARE:
             operation = self._call("refresh", session, "auth", "/api/refresh", {}, OURS)
         else:
             operation = self._call("logout", session, "auth", "/api/logout", {}, OURS)
             if operation.outcome is Outcome.OK:
                 self._watch_refusal(session)
-                self._token = ""
+                self.token = ""
         if operation.status == 401:
-            self._token = ""
+            self.token = ""
 
     def _watch_refusal(self, session: str) -> None:
         """Look whether every replica refuses the token in time; the outcome is `FAIL` when one still takes it.
@@ -168,7 +175,7 @@ class _Person:
         found = set()
         for process in self._system.replicas("messages"):
             try:
-                headers = {"Authorization": f"Bearer {self._token}"}
+                headers = {"Authorization": f"Bearer {self.token}"}
                 found.add(self.http.get(f"{process.url}/api/messages", headers=headers).status_code)
             except httpx.HTTPError:
                 found.add(0)
@@ -202,8 +209,8 @@ class _Person:
             answered(operation, answer)
             if answer.is_success and answer.content:
                 made = answer.json()
-                self._token = made.get("access_token", self._token)
-                operation.made = made["id"] if kind in FACTS else _session_of(self._token)
+                self.token = made.get("access_token", self.token)
+                operation.made = made["id"] if kind in FACTS else _session_of(self.token)
         return operation
 
 

@@ -75,7 +75,7 @@ class Runner:
         self._load.resume()
         time.sleep(WARM_SECONDS * chance.uniform(0.5, 1.5))
         try:
-            suffer(case, self._system, chance)
+            suffer(case, self._system, chance, self._load.token())
         except (AssertionError, TimeoutExpired) as error:
             result.violations.append(Violation("not recovered", f"{type(error).__name__}: {error}"))
         healed = time.monotonic()

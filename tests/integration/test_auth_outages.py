@@ -28,7 +28,7 @@ from tidings_auth import rotation
 from tidings_auth.rotation import RefreshToken
 from tidings_local.servers import Redis, Server
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.serial]
 
 IN_TIME = 2.0
 RECOVERED = 5.0
