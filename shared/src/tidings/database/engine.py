@@ -13,9 +13,6 @@ from tidings.telemetry.setup import Telemetry
 WRITES = "tidings_writes"
 """Execution option of a connection whose transaction will write."""
 
-BUSY_SECONDS = 1.5
-"""How long SQLite waits for another writer: in a thread, where nothing can tell it to stop."""
-
 
 def create_engine(
     settings: DatabaseSettings, telemetry: Telemetry | None = None, statement_seconds: float | None = None
@@ -33,8 +30,8 @@ def create_engine(
     limit = statement_seconds or settings.deadline_seconds
     url = make_url(settings.url.get_secret_value())
     if url.get_backend_name() == "sqlite":
-        busy = statement_seconds or min(settings.deadline_seconds, BUSY_SECONDS)
-        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": busy})
+        # SQLite waits for another writer in a thread, where nothing can tell it to stop.
+        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": limit})
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
     else:
