@@ -108,13 +108,17 @@ def _in_database(history: Sequence[Operation], rows: Sequence[Row]) -> Iterator[
     asked = {(one.kind, one.subject) for one in history}
     found = Counter((row.kind, row.subject) for row in rows)
     ids = {row.id for row in rows}
+    perhaps = {(one.kind, one.subject) for one in history if one.outcome is not Outcome.FAIL}
     for one in history:
         if one.kind not in FACTS:
             continue
         there = found[one.kind, one.subject]
         if one.outcome is Outcome.OK and (not there or one.made not in ids):
             yield Violation("lost", f"{one.kind} {one.subject!r} was answered {one.status}, the database lacks it")
-        if one.outcome is Outcome.FAIL and there:
+        if not one.allowed and there:
+            yield Violation("let in", f"{one.kind} {one.subject!r} was not allowed, the database has it")
+        # A second attempt may be refused for another reason, such as an expired token, when the first took effect.
+        if one.outcome is Outcome.FAIL and there and (one.kind, one.subject) not in perhaps:
             yield Violation("aborted", f"{one.kind} {one.subject!r} was answered {one.status}, the database has it")
     for (kind, subject), count in found.items():
         if count > 1:

@@ -19,7 +19,7 @@ class Outcome(enum.Enum):
     OK = "ok"
     """A 2xx: it took effect, for good."""
     FAIL = "fail"
-    """A 4xx: it has no effect, and never will."""
+    """A 4xx: this attempt has no effect, and never will; an earlier attempt of the same may have."""
     UNKNOWN = "unknown"
     """No answer, a 5xx, or its first attempt is at work: it may have taken effect, once."""
 
@@ -38,6 +38,8 @@ class Operation:
     status: int | None = None
     made: str | None = None
     """The id of the message, user or session that it made, as the answer says."""
+    allowed: bool = True
+    """Whether a service may do it: false for what has no token, or a text or password that no rule allows."""
 
 
 class History:
@@ -48,9 +50,9 @@ class History:
         self._lock = threading.Lock()
 
     @contextmanager
-    def record(self, kind: str, subject: str) -> Iterator[Operation]:
+    def record(self, kind: str, subject: str, allowed: bool = True) -> Iterator[Operation]:
         """Record the call that the block makes; without an answer its outcome stays unknown."""
-        operation = Operation(kind, subject)
+        operation = Operation(kind, subject, allowed=allowed)
         try:
             yield operation
         except httpx.HTTPError:

@@ -123,17 +123,18 @@ class _Person:
         """Post a text that nobody posts a second time; sometimes one that must be refused."""
         text = f"{self.name} says {next(self._numbers)}"
         token = self.token
-        if self.chance.random() < WRONG_SHARE:
+        allowed = self.chance.random() >= WRONG_SHARE
+        if not allowed:
             text, token = self.chance.choice([(f"{text} {TOO_LONG}", token), (text, "no-token")])
         headers = {"Authorization": f"Bearer {token}"}
-        operation = self._call("post", text, "messages", "/api/messages", {"message": text}, headers)
+        operation = self._call("post", text, "messages", "/api/messages", {"message": text}, headers, allowed)
         if operation.status == 401 and token == self.token:
             self.sign_in()
 
     def bring_another(self) -> None:
         """Register an account; sometimes with a password that must be refused."""
-        password = "short" if self.chance.random() < WRONG_SHARE else PASSWORD
-        self._register(f"{self.name}-{next(self._numbers)}", password)
+        allowed = self.chance.random() >= WRONG_SHARE
+        self._register(f"{self.name}-{next(self._numbers)}", allowed)
 
     def sign_in(self) -> None:
         """Take a new access token."""
@@ -181,8 +182,9 @@ class _Person:
                 found.add(0)
         return found
 
-    def _register(self, name: str, password: str = PASSWORD) -> None:
-        self._call("register", name, "auth", "/api/register", {"username": name, "password": password})
+    def _register(self, name: str, allowed: bool = True) -> None:
+        body = {"username": name, "password": PASSWORD if allowed else "short"}
+        self._call("register", name, "auth", "/api/register", body, allowed=allowed)
 
     def _call(
         self,
@@ -192,19 +194,27 @@ class _Person:
         path: str,
         body: dict[str, str],
         headers: dict[str, str] | None = None,
+        allowed: bool = True,
     ) -> Operation:
         """Make a call; one of which it is not known whether it took effect is made again, perhaps elsewhere."""
         headers = {"Idempotency-Key": str(uuid4())} | (headers or {})
-        operation = self._attempt(kind, subject, service, path, body, headers)
+        operation = self._attempt(kind, subject, service, path, body, headers, allowed)
         if operation.outcome is Outcome.UNKNOWN and kind in FACTS:
-            operation = self._attempt(kind, subject, service, path, body, headers)
+            operation = self._attempt(kind, subject, service, path, body, headers, allowed)
         return operation
 
     def _attempt(
-        self, kind: str, subject: str, service: str, path: str, body: dict[str, str], headers: dict[str, str]
+        self,
+        kind: str,
+        subject: str,
+        service: str,
+        path: str,
+        body: dict[str, str],
+        headers: dict[str, str],
+        allowed: bool,
     ) -> Operation:
         url = self.chance.choice(self._system.replicas(service)).url + path
-        with self._history.record(kind, subject) as operation:
+        with self._history.record(kind, subject, allowed) as operation:
             answer = self.http.post(url, json=body, headers=headers)
             answered(operation, answer)
             if answer.is_success and answer.content:

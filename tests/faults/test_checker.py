@@ -24,6 +24,8 @@ HISTORY = [
     post("perhaps, and it did", Outcome.UNKNOWN),
     post("perhaps, and it did not", Outcome.UNKNOWN),
     post("refused", Outcome.FAIL),
+    post("perhaps, and it did", Outcome.FAIL),  # the second attempt came with a token that had expired by then
+    Operation("post", "without a token", allowed=False),
     MINA,
     Operation("login", "mina", outcome=Outcome.OK, status=200, made="s1"),
     Operation("login", "mina"),
@@ -95,6 +97,7 @@ late = replace(TOPIC[4], offset=9)
         pytest.param("phantom", replace(CLEAN, topic=(*TOPIC, ghost), store=(*STORE, ghost_entry)), id="no row"),
         pytest.param("phantom", replace(CLEAN, store=(*STORE, ghost_entry)), id="no record"),
         pytest.param("aborted", replace(CLEAN, rows=(*ROWS, Row("post", "m4", "refused"))), id="refused, yet there"),
+        pytest.param("let in", replace(CLEAN, rows=(*ROWS, Row("post", "m5", "without a token"))), id="not allowed"),
         pytest.param("order", replace(CLEAN, topic=(*TOPIC[:4], late, TOPIC[5])), id="later one first"),
         pytest.param("order", replace(CLEAN, topic=(*TOPIC[:5], replace(TOPIC[5], sequence=2))), id="one number twice"),
         pytest.param("split key", replace(CLEAN, topic=(*TOPIC[:5], replace(TOPIC[5], partition=2))), id="partitions"),

@@ -1,6 +1,7 @@
 """Transactions: committed before they answer, all or nothing, again when the database asks, and in time."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -13,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.database.columns import new_metadata
-from tidings.database.engine import create_engine
+from tidings.database.engine import BUSY_SECONDS, create_engine
 from tidings.database.settings import DatabaseSettings
 from tidings.database.statements import insert_new
 from tidings.database.transactions import ATTEMPTS, Database, DatabaseUnavailable, Transaction
@@ -115,6 +116,32 @@ async def test_work_that_takes_too_long_is_given_up_and_undone(database: Databas
     with pytest.raises(DatabaseUnavailable, match="in time"):
         await Database(database.engine, 0.1).run_in_transaction(work)
     assert await numbers(database) == []
+
+
+@pytest.fixture
+async def other_writer(database: Database) -> AsyncIterator[sqlite3.Connection]:
+    """A connection of another process, which has begun to write."""
+    with sqlite3.connect(str(database.engine.url.database), isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+    other.close()
+
+
+async def test_a_transaction_waits_for_another_writer_of_sqlite(
+    database: Database, other_writer: sqlite3.Connection
+) -> None:
+    write = asyncio.create_task(database.run_in_transaction(lambda transaction: transaction.execute(put(1))))
+    await asyncio.sleep(1.5 * BUSY_SECONDS)
+    assert not write.done()
+    other_writer.execute("COMMIT")
+    await write
+    assert await numbers(database) == [1]
+
+
+@pytest.mark.usefixtures("other_writer")
+async def test_it_waits_for_another_writer_only_until_its_deadline(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable, match="in time"):
+        await Database(database.engine, 0.1).run_in_transaction(lambda transaction: transaction.execute(put(1)))
 
 
 async def test_inserting_a_row_again_has_no_effect_and_every_other_error_stays_one(database: Database) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tidings.database.settings import DatabaseSettings
@@ -12,6 +13,9 @@ from tidings.telemetry.setup import Telemetry
 
 WRITES = "tidings_writes"
 """Execution option of a connection whose transaction will write."""
+
+BUSY_SECONDS = 0.5
+"""How long SQLite waits for another writer: in a thread that nothing can stop. To wait longer, begin again."""
 
 
 def create_engine(
@@ -27,14 +31,13 @@ def create_engine(
         telemetry: of the service, if statements make spans.
         statement_seconds: how long one statement may take, when that is not the settings' deadline.
     """
-    limit = statement_seconds or settings.deadline_seconds
     url = make_url(settings.url.get_secret_value())
     if url.get_backend_name() == "sqlite":
-        # SQLite waits for another writer in a thread, where nothing can tell it to stop.
-        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": limit})
+        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
     else:
+        limit = statement_seconds or settings.deadline_seconds
         engine = create_async_engine(
             url.update_query_dict({"charset": "utf8mb4"}),
             hide_parameters=True,
@@ -57,6 +60,11 @@ def create_engine(
         usage = telemetry.meter.create_up_down_counter("db.client.connection.count")
         EngineTracer(telemetry.tracer, engine.sync_engine, usage)  # type: ignore[no-untyped-call]
     return engine
+
+
+def is_locked(error: DBAPIError) -> bool:
+    """Return whether SQLite refuses because another connection writes."""
+    return "database is locked" in str(error.orig)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

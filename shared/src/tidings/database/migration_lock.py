@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tidings.database.engine import WRITES
+from tidings.database.engine import WRITES, is_locked
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ async def _try_lock(engine: AsyncEngine) -> AsyncConnection | None:
     try:
         connection = await engine.connect()
     except OperationalError as error:
-        if _is_locked(error):  # a new file of SQLite is locked while another process prepares it
+        if is_locked(error):  # a new file of SQLite is locked while another process prepares it
             return None
         raise
     try:
@@ -92,15 +92,10 @@ async def _lock_sqlite(connection: AsyncConnection, _: AsyncEngine) -> bool:
     try:
         await connection.begin()
     except OperationalError as error:
-        if _is_locked(error):
+        if is_locked(error):
             return False
         raise
     return True
-
-
-def _is_locked(error: OperationalError) -> bool:
-    """Return whether SQLite refuses because another connection writes."""
-    return "database is locked" in str(error.orig)
 
 
 def _still_locked(engine: AsyncEngine, seconds: float) -> str:

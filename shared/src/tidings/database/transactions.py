@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tidings.database.engine import WRITES
+from tidings.database.engine import WRITES, is_locked
 
 T = TypeVar("T")
 
@@ -108,14 +108,16 @@ class Database:
             raise DatabaseUnavailable(f"the database failed: {error.orig}") from error
 
     async def _retrying(self, work: Callable[[Transaction], Awaitable[T]], connected: Callable[[], None]) -> T:
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return await self._once(work, connected if attempt == 1 else lambda: None)
             except DBAPIError as error:
-                if attempt == ATTEMPTS or not _retryable(error):
+                # Only the deadline ends the wait for another writer of SQLite: each attempt waits for a moment.
+                if not is_locked(error) and (attempt >= ATTEMPTS or not _retryable(error)):
                     raise
-                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
-        raise AssertionError("the last attempt returns or raises")
+                await asyncio.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, ATTEMPTS)))
 
     async def _once(self, work: Callable[[Transaction], Awaitable[T]], connected: Callable[[], None]) -> T:
         async with self.engine.connect() as connection:
