@@ -1,12 +1,15 @@
 """The cases: what may befall whom, and how each of it is done and undone."""
 
+import json
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
+from statistics import quantiles
 from uuid import uuid4
 
 from confluent_kafka import admin
@@ -29,6 +32,10 @@ CROWDED = ("auth", "messages")
 FLOODED = {"auth": "/api/me", "messages": "/api/messages"}
 """Services that many clients ask at once without pause, and what for."""
 FLOOD_CONNECTIONS = 500
+PROBE_SECONDS = 1.0
+"""How long Kubernetes waits for the answer to a probe."""
+ANSWER_SECONDS = 2.0
+"""Of a hundred requests that an overloaded service answers well, 99 have to be answered within this time."""
 
 SECONDS = {
     "sigkill": 3.0,
@@ -83,14 +90,19 @@ MATRIX: Sequence[Case] = [
 ]
 
 
-def suffer(case: Case, system: FaultySystem, chance: random.Random, token: str) -> None:
-    """Let a fault happen, last, and be healed; returns when the target is there again.
+def suffer(
+    case: Case, system: FaultySystem, chance: random.Random, newcomers_token: Callable[[], str]
+) -> Sequence[str]:
+    """Let a fault happen, last, and be healed; return when the target is there again.
 
     Args:
         case: the fault and its target.
         system: suffers it.
         chance: chooses victims and times.
-        token: an access token, for a fault that consists of requests.
+        newcomers_token: returns an access token, for a fault that consists of requests.
+
+    Returns:
+        What was answered worse than promised while the target was overloaded.
     """
     if case == SLOW_DELETES:
         _slow_deletes(system, SLOW_DELETES.seconds or 0)
@@ -106,12 +118,13 @@ def suffer(case: Case, system: FaultySystem, chance: random.Random, token: str) 
         with crowd(port, heads=500, bodies=500, silent=3000):
             time.sleep(case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3))
     elif case.fault == "overload":
-        url = _victim(case.target, system, chance).url + FLOODED[case.target]
-        _flood(url, token, case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3))
+        seconds = case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3)
+        return _overload(_victim(case.target, system, chance), FLOODED[case.target], newcomers_token(), seconds)
     elif case.fault == "unreadable":
         _write_unreadable(system)
     else:
         _end_process(case.fault, _victim(case.target, system, chance))
+    return []
 
 
 def _begin(fault: str, target: Target) -> None:
@@ -139,9 +152,25 @@ def _heal(fault: str, target: Target) -> None:
         target.start()
 
 
-def _flood(url: str, token: str, seconds: float) -> None:
-    arguments = ["GET", url, token, str(FLOOD_CONNECTIONS), str(seconds)]
-    subprocess.run([sys.executable, "-m", "benchmarks.flood", *arguments], check=True, stdout=subprocess.DEVNULL)
+def _overload(process: Process, path: str, token: str, seconds: float) -> Sequence[str]:
+    arguments = ["GET", process.url + path, token, str(FLOOD_CONNECTIONS), str(seconds)]
+    with subprocess.Popen([sys.executable, "-m", "benchmarks.flood", *arguments], stdout=subprocess.PIPE) as flood:
+        end = time.monotonic() + seconds
+        probes = []
+        while time.monotonic() < end:
+            probes.append(process.alive(PROBE_SECONDS))
+            time.sleep(PROBE_SECONDS / 4)
+        output, _ = flood.communicate(timeout=END_SECONDS)
+    assert flood.returncode == 0
+    answers = json.loads(output)
+    times = answers["times"]
+    slowest = quantiles(times, n=100)[-1] if len(times) > 1 else inf
+    worse = {
+        f"{probes.count(False)} of {len(probes)} probes were not answered within {PROBE_SECONDS:g} s": not all(probes),
+        f"{answers['failed']} requests got no answer, or a wrong one": answers["failed"] > 0,
+        f"one success in a hundred took {slowest:.1f} s or longer": slowest > ANSWER_SECONDS,
+    }
+    return [reason for reason, holds in worse.items() if holds]
 
 
 def _slow_deletes(system: FaultySystem, seconds: float) -> None:

@@ -117,7 +117,7 @@ def _in_database(history: Sequence[Operation], rows: Sequence[Row]) -> Iterator[
             yield Violation("lost", f"{one.kind} {one.subject!r} was answered {one.status}, the database lacks it")
         if not one.allowed and there:
             yield Violation("let in", f"{one.kind} {one.subject!r} was not allowed, the database has it")
-        # A second attempt may be refused for another reason, such as an expired token, when the first took effect.
+        # A second attempt may be refused for another reason, such as an ended session, after the first took effect.
         if one.outcome is Outcome.FAIL and there and (one.kind, one.subject) not in perhaps:
             yield Violation("aborted", f"{one.kind} {one.subject!r} was answered {one.status}, the database has it")
     for (kind, subject), count in found.items():

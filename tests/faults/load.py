@@ -39,6 +39,8 @@ class Load:
     def __init__(self, system: FaultySystem, seed: int) -> None:
         self.history = History()
         self._system = system
+        self._seed = seed
+        self._newcomers = count(1)
         self._working = threading.Event()
         self._ending = threading.Event()
         self._idle = threading.Semaphore(0)
@@ -50,10 +52,8 @@ class Load:
             *((_Person.visit, VISIT_SECONDS, f"visitor-{seed}-{number}") for number in range(VISITORS)),
         ]
         self._threads = []
-        self._people = []
         for number, (act, pause, name) in enumerate(roles):
             person = _Person(name, system, self.history, random.Random(f"{seed}-{number}"))
-            self._people.append(person)
             thread = threading.Thread(target=self._work, args=[person, act, pause], name=name, daemon=True)
             self._threads.append(thread)
 
@@ -72,9 +72,13 @@ class Load:
         self._working.clear()
         self._wait_until_idle()
 
-    def token(self) -> str:
-        """Return the access token of one of the people, for other calls in their name."""
-        return self._people[0].token
+    def newcomers_token(self) -> str:
+        """Return the access token of somebody who registers now."""
+        name = f"newcomer-{self._seed}-{next(self._newcomers)}"
+        newcomer = _Person(name, self._system, self.history, random.Random(name))
+        with newcomer.http:
+            newcomer.begin()
+        return newcomer.token
 
     def close(self) -> None:
         """End all threads."""

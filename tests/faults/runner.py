@@ -75,7 +75,8 @@ class Runner:
         self._load.resume()
         time.sleep(WARM_SECONDS * chance.uniform(0.5, 1.5))
         try:
-            suffer(case, self._system, chance, self._load.token())
+            worse = suffer(case, self._system, chance, self._load.newcomers_token)
+            result.violations += [Violation("overloaded", reason) for reason in worse]
         except (AssertionError, TimeoutExpired) as error:
             result.violations.append(Violation("not recovered", f"{type(error).__name__}: {error}"))
         healed = time.monotonic()

@@ -24,7 +24,7 @@ HISTORY = [
     post("perhaps, and it did", Outcome.UNKNOWN),
     post("perhaps, and it did not", Outcome.UNKNOWN),
     post("refused", Outcome.FAIL),
-    post("perhaps, and it did", Outcome.FAIL),  # the second attempt came with a token that had expired by then
+    post("perhaps, and it did", Outcome.FAIL),  # at the second attempt the session had ended
     Operation("post", "without a token", allowed=False),
     MINA,
     Operation("login", "mina", outcome=Outcome.OK, status=200, made="s1"),

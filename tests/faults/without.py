@@ -123,6 +123,17 @@ def seek_back() -> None:
     AIOKafkaConsumer.seek = seek_forward
 
 
+def admission() -> None:
+    """However many requests there are, all are worked on at once."""
+    from tidings.admission import Admission
+
+    async def enter(self: Admission) -> bool:
+        self.taken += 1
+        return True
+
+    Admission.enter = enter  # type: ignore[method-assign]
+
+
 def producer_rebuild() -> None:
     """A producer is kept, whatever its errors were."""
     from tidings.kafka.publisher import Publisher
@@ -162,6 +173,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
     "delete-in-pieces": delete_in_pieces,
     "parked-retry": parked_retry,
     "producer-rebuild": producer_rebuild,
+    "admission": admission,
 }
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import confluent_kafka
+import confluent_kafka.admin
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from opentelemetry.trace import NoOpTracerProvider
@@ -408,7 +409,9 @@ async def test_partition_that_the_store_does_not_know_is_read_from_its_begin(
     assert store.values == EXPECTED
 
 
-async def test_position_beyond_the_end_reads_all_again(settings: KafkaSettings, topic: str) -> None:
+async def test_position_beyond_the_end_reads_all_again_and_says_so(
+    settings: KafkaSettings, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
     place = await place_of_records(settings, topic)
     store = StoreWithPositions({place: 5_000})
     consumer = consumer_of(settings, topic, "beyond", store.handle, positions=store)
@@ -416,6 +419,32 @@ async def test_position_beyond_the_end_reads_all_again(settings: KafkaSettings, 
     await store.until(100)
     await consumer.stop(running, 3)
     assert store.values == EXPECTED
+    assert f"{topic}[{place.partition}] ends at offset 100, before the position 5000" in caplog.text
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("backends", ["real"], indirect=True)
+@pytest.mark.parametrize(("position", "missing"), [(10, 30), (39, 1), (40, 0)])
+async def test_records_that_kafka_removed_unread_are_reported(
+    settings: KafkaSettings, topic: str, caplog: pytest.LogCaptureFixture, position: int, missing: int
+) -> None:
+    place = await place_of_records(settings, topic)
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    removed = admin.delete_records([confluent_kafka.TopicPartition(place.topic, place.partition, 40)])
+    for done in removed.values():
+        done.result(20)
+    store = StoreWithPositions({place: position})
+    consumer = consumer_of(settings, topic, f"late-{position}", store.handle, positions=store)
+    running = asyncio.create_task(consumer.run())
+    await store.until(60)
+    await consumer.stop(running, 3)
+    assert store.values == EXPECTED[40:]
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    if missing:
+        (message,) = said
+        assert f"removed {missing} records of {topic}[{place.partition}], offsets {position} to 39:" in message
+    else:
+        assert said == []
 
 
 async def test_nothing_is_stored_before_the_positions_are_known(settings: KafkaSettings, topic: str) -> None:

@@ -54,7 +54,7 @@ class Process:
         """Wait until it answers; fail with its output when it ends instead."""
         assert self.running
         end = time.monotonic() + seconds
-        while not self._alive():
+        while not self.alive():
             assert self.running.poll() is None, f"{self.name} ended:\n{self.output()[-3000:]}"
             assert time.monotonic() < end, f"{self.name} does not answer:\n{self.output()[-3000:]}"
             time.sleep(0.05)
@@ -89,15 +89,16 @@ class Process:
         url = httpx.URL(self.url).copy_with(port=int(port)) if port else self.url
         return httpx.get(f"{url}/health/ready", timeout=10)
 
+    def alive(self, seconds: float = 2) -> bool:
+        """Return whether it says within so many seconds that it lives."""
+        try:
+            return httpx.get(f"{self.url}/health/live", timeout=seconds).status_code == 200
+        except httpx.HTTPError:
+            return False
+
     def output(self) -> str:
         """Return everything it wrote."""
         return self.log.read_text(encoding="utf-8", errors="replace")
-
-    def _alive(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/health/live", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
 
 
 @dataclass

@@ -42,6 +42,15 @@ STOP_DEADLINE = 3.0
 BACKOFF = (0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts; the last one repeats."""
 
+REMOVED = (
+    "Kafka has removed %d records of %s[%d], offsets %d to %d: those that are not stored yet never will be; keep"
+    " records for longer than this service can be down, and for longer than the age of a backup that is restored"
+)
+
+BEYOND = (
+    "%s[%d] ends at offset %d, before the position %d: it lost records or was made anew, and is read from its first one"
+)
+
 UNREADABLE = (
     CorruptRecordException,
     UnsupportedCodecError,
@@ -221,6 +230,23 @@ class Consumer:
         for partition, offset in begins.items():
             consumer.seek(partition, offset)
         self._hand_over.new = frozenset()
+        await self._report_odd(consumer, {tp: offset for tp, offset in stored.items() if tp in new})
+
+    @staticmethod
+    async def _report_odd(consumer: "AIOKafkaConsumer[Any, Any]", positions: Mapping[TopicPartition, int]) -> None:
+        """Log which positions are of no record that Kafka has; aiokafka goes elsewhere from there without an error."""
+        try:
+            async with asyncio.timeout(COMMIT_DEADLINE):
+                first = await consumer.beginning_offsets(list(positions))
+                end = await consumer.end_offsets(list(positions))
+        except (KafkaError, TimeoutError) as error:
+            logger.warning("it is not known whether Kafka has removed records that were not read: %r", error)
+            return
+        for tp, offset in positions.items():
+            if offset < first[tp]:
+                logger.error(REMOVED, first[tp] - offset, tp.topic, tp.partition, offset, first[tp] - 1)
+            elif offset > end[tp]:
+                logger.error(BEYOND, tp.topic, tp.partition, end[tp], offset)
 
     @staticmethod
     def _go_back(consumer: "AIOKafkaConsumer[Any, Any]", batches: Batches, unreadable: Sequence[Poison]) -> None:
