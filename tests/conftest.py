@@ -38,7 +38,9 @@ def pytest_configure() -> None:
     if "PYTEST_DEBUG_TEMPROOT" not in os.environ and MEMORY.is_dir() and disk_usage(MEMORY).free > MEMORY_BYTES:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)  # servers and SQLite wait for no disk there
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        os.environ.setdefault("TIDINGS_DATABASE_DEADLINE_SECONDS", "5")  # workers make each other wait
+        # Workers make each other wait, and what many requests at once do is tried apart from who is refused for them.
+        os.environ.setdefault("TIDINGS_DATABASE_DEADLINE_SECONDS", "5")
+        os.environ.setdefault("TIDINGS_HTTP_MAX_REQUESTS", "100")
         first = 20_000 + int(worker.removeprefix("gw")) * PORTS_PER_WORKER
         os.environ["TIDINGS_LOCAL_PORTS"] = f"{first}-{first + PORTS_PER_WORKER - 1}"
 

@@ -129,15 +129,6 @@ async def test_a_page_of_our_own_may_refresh(person: Tab, instance: Instance) ->
     assert (await person.refresh(**headers)).status_code == 200
 
 
-async def test_many_refreshes_of_one_cookie_at_once_give_one_successor(person: Tab) -> None:
-    cookie = person.cookie
-    answers = await asyncio.gather(*(person.refresh(cookie) for _ in range(50)))
-    assert {answer.status_code for answer in answers} == {200}
-    cookies = {line.split(";")[0] for answer in answers for line in answer.headers.get_list("set-cookie")}
-    assert cookies == {f"{COOKIE}={person.cookie}"}
-    assert person.cookie != cookie
-
-
 async def test_a_lost_answer_can_be_asked_for_again(person: Tab) -> None:
     cookie = person.cookie
     await person.refresh()
