@@ -54,7 +54,7 @@ class Process:
         """Wait until it answers; fail with its output when it ends instead."""
         assert self.running
         end = time.monotonic() + seconds
-        while not self.alive():
+        while not self._alive():
             assert self.running.poll() is None, f"{self.name} ended:\n{self.output()[-3000:]}"
             assert time.monotonic() < end, f"{self.name} does not answer:\n{self.output()[-3000:]}"
             time.sleep(0.05)
@@ -85,14 +85,23 @@ class Process:
 
     def readiness(self) -> httpx.Response:
         """Ask whether it is ready; at its management port, if it has one, so that the answer says why not."""
+        return self._ask_health("ready", 10)
+
+    def _alive(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/live", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def _ask_health(self, page: str, seconds: float) -> httpx.Response:
         port = self.environment.get("TIDINGS_HTTP_MANAGEMENT_PORT")
         url = httpx.URL(self.url).copy_with(port=int(port)) if port else self.url
-        return httpx.get(f"{url}/health/ready", timeout=10)
+        return httpx.get(f"{url}/health/{page}", timeout=seconds)
 
-    def alive(self, seconds: float = 2) -> bool:
-        """Return whether it says within so many seconds that it lives."""
+    def answers_probe(self, seconds: float) -> bool:
+        """Return whether it says within so many seconds that it lives; asked as Kubernetes does, see `readiness`."""
         try:
-            return httpx.get(f"{self.url}/health/live", timeout=seconds).status_code == 200
+            return self._ask_health("live", seconds).status_code == 200
         except httpx.HTTPError:
             return False
 
