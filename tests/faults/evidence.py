@@ -1,6 +1,7 @@
 """Evidence: reads databases, topics, store and group past the services, to see what really is there."""
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,7 +35,14 @@ def gather(system: FaultySystem) -> Evidence:
 
 
 def _read(system: FaultySystem) -> Evidence:
-    return Evidence(rows=_rows(system), topic=_topic(system), store=_store(system))
+    end = time.monotonic() + READ_SECONDS
+    while True:
+        try:
+            return Evidence(rows=_rows(system), topic=_topic(system), store=_store(system))
+        except KafkaException:  # a partition may just be getting another leader
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 def outbox_age(system: FaultySystem) -> float:

@@ -422,6 +422,44 @@ async def test_position_beyond_the_end_reads_all_again_and_says_so(
     assert f"{topic}[{place.partition}] ends at offset 100, before the position 5000" in caplog.text
 
 
+async def until_committed(settings: KafkaSettings, topic: str, group: str, count: int) -> None:
+    async with asyncio.timeout(20):
+        while await committed(settings, topic, group) != count:  # noqa: ASYNC110  # Kafka has no event
+            await asyncio.sleep(0.1)
+
+
+async def test_positions_are_committed_without_any_new_record(settings: KafkaSettings, topic: str) -> None:
+    """A lag that tools show would never end else."""
+    place = await place_of_records(settings, topic)
+    store = StoreWithPositions({place: 100})
+    consumer = consumer_of(settings, topic, "ahead", store.handle, positions=store)
+    running = asyncio.create_task(consumer.run())
+    await until_committed(settings, topic, "ahead", 100)
+    await consumer.stop(running, 3)
+    assert store.values == []
+
+
+async def test_commit_that_was_not_answered_is_made_again_without_any_new_record(
+    settings: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit, failures = AIOKafkaConsumer.commit, [TimeoutError(), TimeoutError()]
+
+    async def commit_or_not(self: Any, offsets: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await commit(self, offsets)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", commit_or_not)
+    store = Store()
+    consumer = consumer_of(settings, topic, "unanswered", store.handle)
+    running = asyncio.create_task(consumer.run())
+    await store.until(100)
+    await until_committed(settings, topic, "unanswered", 100)
+    await consumer.stop(running, 3)
+    assert store.values == EXPECTED
+    assert "offsets not committed: Kafka did not answer" in caplog.text
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("backends", ["real"], indirect=True)
 @pytest.mark.parametrize(("position", "missing"), [(10, 30), (39, 1), (40, 0)])

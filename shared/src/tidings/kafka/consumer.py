@@ -121,6 +121,7 @@ class Consumer:
         self._ceiling = ceiling
         self._positions = positions
         self._unreadable: list[Poison] = []
+        self._uncommitted: dict[TopicPartition, int] = {}
         self._stopping = asyncio.Event()
         self._member: AIOKafkaConsumer[Any, Any] | None = None
         self._hand_over = HandOver()
@@ -144,7 +145,7 @@ class Consumer:
             try:
                 consumer.subscribe(self._topics, listener=self._hand_over)
                 await consumer.start()
-                self._member, failures = consumer, 0
+                self._member, self._uncommitted, failures = consumer, {}, 0
                 while not self._stopping.is_set():
                     await self._read_once(consumer)
                 while self._settings.drain_at_stop and await self._has_unread(consumer):
@@ -197,6 +198,7 @@ class Consumer:
         records = [record for batch in batches.values() for record in batch]
         unreadable, self._unreadable = self._unreadable, []
         if not (records or unreadable):
+            await self._commit(consumer)  # no later batch may do it, and the group would seem to lag for ever
             return False
         with self._hand_over.batch_in_hand():
             offsets = {tp: batch[-1].offset + 1 for tp, batch in batches.items() if batch}
@@ -206,7 +208,8 @@ class Consumer:
             except LetGo:
                 self._go_back(consumer, batches, unreadable)
                 return False
-            await self._commit(consumer, offsets)
+            self._uncommitted |= offsets
+            await self._commit(consumer)
         return True
 
     async def _go_to_positions(self, consumer: "AIOKafkaConsumer[Any, Any]", positions: Positions) -> None:
@@ -230,7 +233,8 @@ class Consumer:
         for partition, offset in begins.items():
             consumer.seek(partition, offset)
         self._hand_over.new = frozenset()
-        await self._report_odd(consumer, {tp: offset for tp, offset in stored.items() if tp in new})
+        self._uncommitted = {tp: offset for tp, offset in stored.items() if tp in new}
+        await self._report_odd(consumer, self._uncommitted)
 
     @staticmethod
     async def _report_odd(consumer: "AIOKafkaConsumer[Any, Any]", positions: Mapping[TopicPartition, int]) -> None:
@@ -344,13 +348,23 @@ class Consumer:
         finally:
             consumer.resume(*consumer.assignment())
 
-    async def _commit(self, consumer: "AIOKafkaConsumer[Any, Any]", offsets: dict[TopicPartition, int]) -> None:
-        """Commit what is stored; a commit that fails costs a second reading, nothing else."""
+    async def _commit(self, consumer: "AIOKafkaConsumer[Any, Any]") -> None:
+        """Commit what is stored; a commit that fails costs a second reading, nothing else.
+
+        One that was not answered is made again with the next. One that a rebalance made impossible is not: the
+        partitions may be another member's.
+        """
+        if not self._uncommitted:
+            return
         try:
             async with asyncio.timeout(COMMIT_DEADLINE):
-                await consumer.commit(offsets)
-        except (CommitFailedError, IllegalStateError, TimeoutError) as error:
+                await consumer.commit(self._uncommitted)
+        except TimeoutError:
+            logger.warning("offsets not committed: Kafka did not answer within %g s", COMMIT_DEADLINE)
+            return
+        except (CommitFailedError, IllegalStateError) as error:
             logger.warning("offsets not committed: %r", error)
+        self._uncommitted = {}
 
     async def _rest(self, failures: int) -> None:
         """Wait before the next attempt, unless the service stops or a rebalance begins meanwhile."""
