@@ -126,11 +126,19 @@ async def test_sessions_end_after_a_logout_at_a_replica_whose_clock_is_ahead(sys
         await until_refused(third)
 
 
-async def end_all_by_command(system: System, username: str) -> None:
+@pytest.mark.parametrize("moved", ["+10m", "-10m"])
+async def test_sessions_end_by_a_command_on_a_host_with_a_wrong_clock(system: System, moved: str) -> None:
+    async with system.browser() as http:
+        person = await newcomer(http)
+        await end_all_by_command(system, person.username, "faketime", "-f", moved)
+        await until_refused(person)
+
+
+async def end_all_by_command(system: System, username: str, *prefix: str) -> None:
     """End all sessions as an operator does: no service is told by the command."""
     auth = system.processes["auth"]
     command = await asyncio.create_subprocess_exec(
-        *auth.command[:-1], "sessions", username, "--end-all", env=os.environ | auth.environment
+        *prefix, *auth.command[:-1], "sessions", username, "--end-all", env=os.environ | auth.environment
     )
     assert await command.wait() == 0
 

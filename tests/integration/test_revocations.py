@@ -43,7 +43,7 @@ def session_of(headers: dict[str, str]) -> UUID:
 async def end(redis: str, *sessions: UUID) -> None:
     """Announce from outside that sessions ended."""
     client = connect(RedisSettings(url=SecretStr(redis)))
-    await Announcements(client).add([(session, time.time() + 300) for session in sessions])
+    await Announcements(client).add(sessions)
     await client.aclose()
 
 
@@ -225,7 +225,7 @@ async def test_after_redis_lost_everything_its_ids_may_begin_anew(redis: Redis) 
         shutil.rmtree(redis.folder / "appendonlydir")
         redis.start()
         writer = connect(RedisSettings(url=SecretStr(redis.url)))
-        await writer.xadd(STREAM, {"sid": str(after), "until": str(time.time() + 300)}, id="1-1")
+        await writer.xadd(STREAM, {"sid": str(after)}, id="1-1")
         await writer.aclose()
         await follower.knows(after)
         assert follower.reader.is_ended(before)

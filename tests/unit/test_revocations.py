@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from tidings.redis import revocations
 from tidings.redis.client import DECODING, connect
 from tidings.redis.errors import RedisUnavailable
 from tidings.redis.revocations import (
-    LONGEST_LIFETIME,
+    KEEP_SECONDS,
     STREAM,
     Announcements,
     Revocations,
@@ -85,25 +86,22 @@ async def news(reader: Revocations) -> None:
     await until(lambda: reader.as_of is not None and reader.as_of > asked)
 
 
-def soon(seconds: float = 300) -> float:
-    return time.time() + seconds
+async def put(redis: Any, session_id: object, entry: str = "*") -> None:
+    await redis.xadd(STREAM, {"sid": str(session_id)}, id=entry)
 
 
-async def put(redis: Any, session_id: object, until: object, entry: str = "*") -> None:
-    await redis.xadd(STREAM, {"sid": str(session_id), "until": str(until)}, id=entry)
-
-
-def clock(monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
-    later = time.time() + ahead
-    monkeypatch.setattr(time, "time", lambda: later)
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Move the monotonic clock, by which readers count, ahead of its true time."""
+    monotonic = time.monotonic
+    monkeypatch.setattr(revocations, "time", SimpleNamespace(monotonic=lambda: monotonic() + seconds))
 
 
 async def test_what_ended_before_the_reader_started_and_while_it_runs_is_known(redis: Any) -> None:
-    await Announcements(redis).add([(ONE, soon())])
+    await Announcements(redis).add([ONE])
     async with reading(Revocations(redis)) as reader:
         assert reader.is_ended(ONE)
         assert not reader.is_ended(TWO)
-        await Announcements(redis).add([(TWO, soon()), (THREE, soon())])
+        await Announcements(redis).add([TWO, THREE])
         await until(lambda: reader.is_ended(TWO) and reader.is_ended(THREE))
         await reader.check()
 
@@ -117,7 +115,7 @@ async def test_a_service_answers_nobody_before_it_knows_what_ended_before(
             return await super().xread(*args, **kwargs)
 
     monkeypatch.setattr(composition, "connect", lambda _: Slow(server=server, **DECODING))
-    await Announcements(redis).add([(ONE, soon())])
+    await Announcements(redis).add([ONE])
     async with AsyncExitStack() as stack:
         parts = Parts(stack, Telemetry("tidings-test"))
         reader = await parts.revocations(RedisSettings(url=SecretStr("memory://redis")))
@@ -162,7 +160,7 @@ async def test_a_catch_up_of_many_reads_is_whole_before_anything_is_said_to_be_k
 ) -> None:
     monkeypatch.setattr(revocations, "BATCH", 3)
     many = [UUID(int=number) for number in range(3 * 4)]
-    await Announcements(redis).add([(one, soon()) for one in many])
+    await Announcements(redis).add(many)
     async with reading(Revocations(redis)) as reader:
         assert all(reader.is_ended(one) for one in many)
 
@@ -183,18 +181,10 @@ async def test_an_idle_reader_waits_in_redis_and_holds_nothing_up(redis: Any) ->
 @pytest.mark.parametrize(
     "fields",
     [
-        {"sid": str(TWO)},
-        {"until": "9999999999"},
-        {"x": "y"},
-        {"sid": "no session", "until": "9999999999"},
-        {"sid": b"\xff\xfe", "until": "9999999999"},
-        {"sid": "", "until": "9999999999"},
-        {"sid": str(TWO), "until": ""},
-        {"sid": str(TWO), "until": "tomorrow"},
-        {"sid": str(TWO), "until": "nan"},
-        {"sid": str(TWO), "until": "inf"},
-        {"sid": str(TWO), "until": "-inf"},
-        {"sid": str(TWO), "until": b"\xff"},
+        {"id": str(TWO)},
+        {"sid": "no session"},
+        {"sid": b"\xff\xfe"},
+        {"sid": ""},
         {b"\xff": b"\xff"},
     ],
     ids=repr,
@@ -205,7 +195,7 @@ async def test_an_entry_that_is_no_revocation_is_ignored_and_takes_no_other_away
     caplog.set_level(logging.WARNING)
     await redis.xadd(STREAM, fields)
     await redis.xadd(STREAM, fields)
-    await Announcements(redis).add([(ONE, soon())])
+    await Announcements(redis).add([ONE])
     async with reading(Revocations(redis)) as reader:
         assert reader.is_ended(ONE)
         assert not reader.is_ended(TWO)
@@ -213,69 +203,75 @@ async def test_an_entry_that_is_no_revocation_is_ignored_and_takes_no_other_away
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-async def test_what_is_past_is_not_learned_and_what_becomes_past_is_forgotten(
+async def test_ended_session_is_known_until_its_last_token_has_expired(
     redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await put(redis, ONE, soon(-1))
-    await put(redis, TWO, soon(300))
-    await put(redis, THREE, soon(900))
+    await put(redis, ONE)
     async with reading(Revocations(redis)) as reader:
-        assert [reader.is_ended(one) for one in (ONE, TWO, THREE)] == [False, True, True]
-        clock(monkeypatch, 301)
-        await until(lambda: not reader.is_ended(TWO))
-        assert reader.is_ended(THREE)
-        clock(monkeypatch, 901)
-        await until(lambda: not reader.is_ended(THREE))
-        assert (reader._until, reader._by_time) == ({}, [])
-
-
-async def test_what_is_past_is_forgotten_while_redis_is_away_too(
-    server: FakeServer, redis: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await put(redis, ONE, soon())
-    async with reading(Revocations(redis)) as reader:
-        server.connected = False
+        later(monkeypatch, KEEP_SECONDS - 10)
+        await put(redis, TWO)
+        await until(lambda: reader.is_ended(TWO))
         assert reader.is_ended(ONE)
-        clock(monkeypatch, 301)
+        later(monkeypatch, KEEP_SECONDS + 1)
         await until(lambda: not reader.is_ended(ONE))
+        assert reader.is_ended(TWO)
+        later(monkeypatch, 2 * KEEP_SECONDS)
+        await until(lambda: not reader.is_ended(TWO))
+        assert reader._forget_at == {}
 
 
-async def test_the_latest_time_of_a_session_counts_whatever_their_order(
-    redis: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("ahead", [-86_400, 600, 86_400, 31 * 86_400])
+async def test_ended_session_stays_ended_when_the_hosts_clock_is_set(
+    server: FakeServer, redis: Any, monkeypatch: pytest.MonkeyPatch, ahead: int
 ) -> None:
-    for session_id, times in ((ONE, (100, 300)), (TWO, (300, 100))):
-        for seconds in times:
-            await put(redis, session_id, soon(seconds))
+    """Also when the clock is set while Redis is away, and when it is wrong while the session is learned."""
+    wrong = time.time() + ahead
+    await put(redis, ONE)
     async with reading(Revocations(redis)) as reader:
-        clock(monkeypatch, 200)
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "time", lambda: wrong)
+            await put(redis, TWO)
+            await until(lambda: reader.is_ended(TWO))
+            server.connected = False
+            await until(lambda: not reader._following)
+            server.connected = True
+            await until(lambda: reader._following)
+            assert reader.is_ended(ONE)
         await news(reader)
         assert reader.is_ended(ONE)
         assert reader.is_ended(TWO)
-        clock(monkeypatch, 101)
-        await until(lambda: not reader.is_ended(ONE) and not reader.is_ended(TWO))
 
 
-async def test_a_time_beyond_any_tokens_life_is_cut_and_costs_no_more_when_it_is_read_again(
+async def test_past_sessions_are_forgotten_while_redis_is_away_too(
     server: FakeServer, redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await put(redis, ONE, "1e300")
+    await put(redis, ONE)
     async with reading(Revocations(redis)) as reader:
+        server.connected = False
+        assert reader.is_ended(ONE)
+        later(monkeypatch, KEEP_SECONDS + 1)
+        await until(lambda: not reader.is_ended(ONE))
+
+
+async def test_reading_a_session_again_keeps_it_no_longer(
+    server: FakeServer, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(redis, ONE)
+    async with reading(Revocations(redis)) as reader:
+        first = dict(reader._forget_at)
         for _ in range(3):
             server.connected = False
             await until(lambda: not reader._following)
             server.connected = True
             await until(lambda: reader._following)
-        assert reader.is_ended(ONE)
-        assert len(reader._by_time) == 1
-        clock(monkeypatch, LONGEST_LIFETIME + revocations.CLOCKS + 1)
-        await until(lambda: not reader.is_ended(ONE))
+        assert reader._forget_at == first
 
 
 async def test_while_redis_is_away_what_was_known_holds_and_health_says_how_old_it_is(
     server: FakeServer, redis: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "tidings.redis.revocations")
-    await put(redis, ONE, soon())
+    await put(redis, ONE)
     async with reading(Revocations(redis)) as reader:
         server.connected = False
         await until(lambda: not reader._following)
@@ -296,37 +292,36 @@ async def test_while_redis_is_away_what_was_known_holds_and_health_says_how_old_
 async def test_after_redis_lost_its_data_and_counts_from_an_earlier_id_all_is_still_learned(
     server: FakeServer, redis: Any
 ) -> None:
-    await put(redis, ONE, soon())
+    await put(redis, ONE)
     other = FakeAsyncRedis(server=server, **DECODING)
     async with reading(Revocations(redis)) as reader:
         server.connected = False
         await until(lambda: not reader._following)
         server.connected = True
         await other.flushall()
-        await put(other, TWO, soon(), "1-1")
+        await put(other, TWO, "1-1")
         await until(lambda: reader.is_ended(TWO))
-        await put(other, THREE, soon(), "1-2")
+        await put(other, THREE, "1-2")
         await until(lambda: reader.is_ended(THREE))
         assert reader.is_ended(ONE)
     await other.aclose()
 
 
 async def test_an_announcement_drops_what_matters_to_no_token_any_more(redis: Any, server: FakeServer) -> None:
-    old = int((time.time() - LONGEST_LIFETIME - revocations.CLOCKS - 10) * 1000)
+    old = int((time.time() - KEEP_SECONDS - 10) * 1000)
     for number in range(300):
-        await put(redis, ONE, soon(), f"{old}-{number + 1}")
-    await Announcements(redis).add([(TWO, soon())])
+        await put(redis, ONE, f"{old}-{number + 1}")
+    await Announcements(redis).add([TWO])
     assert await redis.xlen(STREAM) < 200
 
 
 async def test_to_announce_nothing_or_the_same_again_does_no_harm(redis: Any) -> None:
     await Announcements(redis).add([])
     for _ in range(3):
-        await Announcements(redis).add([(ONE, 2_000_000_000.25)] * 2)
+        await Announcements(redis).add([ONE] * 2)
     async with reading(Revocations(redis)) as reader:
         assert reader.is_ended(ONE)
-        assert len(reader._by_time) == 1
-    assert {fields["until"] for _, fields in await redis.xrange(STREAM)} == {"2000000001"}
+        assert len(reader._forget_at) == 1
 
 
 @asynccontextmanager
@@ -353,6 +348,6 @@ async def test_an_announcement_that_nobody_takes_is_an_error_in_time(
         redis = connect(RedisSettings(url=SecretStr(url)))
         start = loop.time()
         with pytest.raises(RedisUnavailable):
-            await Announcements(redis).add([(ONE, soon())])
+            await Announcements(redis).add([ONE])
         assert loop.time() - start < 2.5
         await redis.aclose()

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -111,27 +111,25 @@ class Announcer:
         now = asyncio.get_running_loop().time()
         whole = not complete or now - self._whole_at >= WHOLE_SECONDS
         ended = await self._ended(sessions.c.ended_at > database_now(-self._lifetime if whole else -RECENT))
-        news = [(session_id, at) for session_id, at in ended if session_id not in self._announced]
+        news = [session_id for session_id in ended if session_id not in self._announced]
         for start in range(0, len(news), AT_ONCE):
             some = news[start : start + AT_ONCE]
             await self._announce(some)
-            self._announced.update(session_id for session_id, _ in some)
+            self._announced.update(some)
         if not complete:
             await self._announcements.complete(mark)
         if whole:
-            self._announced = {session_id for session_id, _ in ended}
+            self._announced = set(ended)
             self._whole_at = now
 
-    async def _announce(self, ended: Sequence[tuple[UUID, datetime]]) -> None:
-        until = [(session_id, (at + self._lifetime).timestamp()) for session_id, at in ended]
-        await self._announcements.add(until)
-        await self._rotation.forget([session_id for session_id, _ in ended])
+    async def _announce(self, ended: Sequence[UUID]) -> None:
+        await self._announcements.add(ended)
+        await self._rotation.forget(ended)
 
-    async def _ended(self, which: ColumnElement[bool]) -> Sequence[tuple[UUID, datetime]]:
-        async def read(connection: AsyncConnection) -> Sequence[tuple[UUID, datetime]]:
-            statement = select(sessions.c.id, sessions.c.ended_at).where(which, sessions.c.ended_at.is_not(None))
-            rows = await connection.execute(statement.order_by(sessions.c.ended_at))
-            return [(row.id, row.ended_at) for row in rows]
+    async def _ended(self, which: ColumnElement[bool]) -> Sequence[UUID]:
+        async def read(connection: AsyncConnection) -> Sequence[UUID]:
+            statement = select(sessions.c.id).where(which, sessions.c.ended_at.is_not(None))
+            return (await connection.execute(statement.order_by(sessions.c.ended_at))).scalars().all()
 
         return await self._database.read(read)
 

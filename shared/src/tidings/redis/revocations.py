@@ -6,9 +6,7 @@ ended session's tokens are good until they expire.
 
 import asyncio
 import contextlib
-import heapq
 import logging
-import math
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -28,7 +26,9 @@ BEGUN_MARK = "tidings:revocations:begun"
 LONGEST_LIFETIME = 3600
 """Seconds that an access token may be good at most, whatever auth is told."""
 CLOCKS = 60
-"""Seconds by which the clocks of auth, Redis and a reader may differ; more than that matters to no token."""
+"""Seconds by which the clocks of auth, Redis and a reader may differ."""
+KEEP_SECONDS = LONGEST_LIFETIME + CLOCKS
+"""How long an ended session matters: by then its last access token has expired, whatever auth's setting is."""
 BATCH = 100
 """Reading so many takes a few milliseconds, in which no request is answered."""
 BLOCK_MS = 500
@@ -40,14 +40,14 @@ ANNOUNCE_SECONDS = 1.5
 
 ANNOUNCE = """
 local oldest = string.format('%.0f', (redis.call('TIME')[1] - ARGV[1]) * 1000)
-for i = 2, #ARGV, 2 do
-    redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', 'sid', ARGV[i], 'until', ARGV[i + 1])
+for i = 2, #ARGV do
+    redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', 'sid', ARGV[i])
 end
 """
 """Adds entries, and removes those that no token depends on any more. Entry ids are times by Redis's clock, so what is
 old is decided by that clock too: a host whose clock is ahead would remove entries that still matter.
 
-KEYS: the stream. ARGV: for how many seconds an entry matters, then id and expiry of each session.
+KEYS: the stream. ARGV: for how many seconds an entry matters, then the id of each session.
 """
 
 COMPLETE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[2], 1) end"
@@ -73,19 +73,17 @@ class Announcements:
         self._announce = redis.register_script(ANNOUNCE)
         self._complete = redis.register_script(COMPLETE)
 
-    async def add(self, sessions: Iterable[tuple[UUID, float]]) -> None:
+    async def add(self, sessions: Iterable[UUID]) -> None:
         """Announce that these sessions have ended; to announce one again does no harm.
 
         Args:
-            sessions: the id of each, and the time in epoch seconds when its last access token has expired, skew
-                included. All go in one round trip: some hundreds of sessions, not all there are.
+            sessions: the id of each. All go in one round trip: some hundreds of sessions, not all there are.
 
         Raises:
             RedisUnavailable: Redis did not confirm it in time.
         """
-        arguments = [str(part) for session_id, until in sessions for part in (session_id, math.ceil(until))]
         async with answering(ANNOUNCE_SECONDS):
-            await self._announce(keys=[STREAM], args=[LONGEST_LIFETIME + CLOCKS, *arguments])
+            await self._announce(keys=[STREAM], args=[KEEP_SECONDS, *map(str, sessions)])
 
     async def are_complete(self) -> bool:
         """Return whether all that matters is announced.
@@ -126,8 +124,7 @@ class Revocations:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._until: dict[UUID, float] = {}
-        self._by_time: list[tuple[float, UUID]] = []
+        self._forget_at: dict[UUID, float] = {}
         self._trouble = "it has not answered yet"
         self._following = False
         self._tried = asyncio.Event()
@@ -142,7 +139,7 @@ class Revocations:
 
     def is_ended(self, session_id: UUID) -> bool:
         """Whether the session has ended, and one of its access tokens may not have expired yet."""
-        return session_id in self._until
+        return session_id in self._forget_at
 
     async def check(self) -> None:
         """Raise `RevocationsStale` when Redis was not heard from lately."""
@@ -197,31 +194,23 @@ class Revocations:
                 block = BLOCK_MS
 
     def _learn(self, fields: Mapping[str, str]) -> None:
-        now = time.time()
         try:
-            session_id, until = UUID(fields["sid"]), float(fields["until"])
-            if not math.isfinite(until):
-                raise ValueError(until)
-        except (KeyError, TypeError, ValueError):
+            session_id = UUID(fields["sid"])
+        except (KeyError, TypeError, ValueError, AttributeError):
             self._note_stranger()
             return
-        latest = now + LONGEST_LIFETIME + CLOCKS
-        if until > latest:  # nobody fills the memory for ever, also not by being read again and again
-            until = self._until.get(session_id, latest)
-        if until > max(now, self._until.get(session_id, 0)):
-            self._until[session_id] = until
-            heapq.heappush(self._by_time, (until, session_id))
+        # By the monotonic clock: if the host's clock is set ahead and back, it must not let an ended session in again.
+        self._forget_at.setdefault(session_id, time.monotonic() + KEEP_SECONDS)
 
     def _forget_past(self) -> None:
-        now = time.time()
-        while self._by_time and self._by_time[0][0] <= now:
-            until, session_id = heapq.heappop(self._by_time)
-            if self._until[session_id] == until:
-                del self._until[session_id]
+        now = time.monotonic()
+        # A dict keeps the order in which its keys came, which is that of these times.
+        while self._forget_at and self._forget_at[session_id := next(iter(self._forget_at))] <= now:
+            del self._forget_at[session_id]
 
     def _note_word(self) -> None:
         if not self._following:
-            logger.info("ended sessions are known: %d that matter", len(self._until))
+            logger.info("ended sessions are known: %d that matter", len(self._forget_at))
         self._following = True
         self.as_of = datetime.now(UTC)
         self._heard_at = time.monotonic()
