@@ -1,12 +1,15 @@
 """Admission: so many requests at once, the others in a line, and a refusal for those that wait too long."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from tidings.admission import Admission, admitted, place_given_up
 from tidings.http.overload import AdmittingService
@@ -179,6 +182,10 @@ class Parsed:
             await self.go_on.wait()
             return "done"
 
+        @self.app.post("/body")
+        async def length(request: Request) -> int:
+            return len(await request.body())
+
         for path in ("/health/live", "/health/ready", "/metrics"):
             self.app.get(path)(lambda: "well")
 
@@ -187,6 +194,68 @@ class Parsed:
         transport = httpx.ASGITransport(self.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://tidings.test") as client:
             yield client
+
+
+async def test_slow_body_takes_no_place() -> None:
+    sent = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x"
+        await sent.wait()
+        yield b"y"
+
+    service = Parsed(places(1, 0.01))
+    async with service.client() as http, asyncio.TaskGroup() as group:
+        slow = [group.create_task(http.post("/body", content=slowly())) for _ in range(3)]
+        await until_all_wait()
+        assert (await http.post("/body", content=b"quick")).text == "5"
+        sent.set()
+        assert (await slow[0]).text == "101"
+
+
+async def test_body_over_the_limit_reaches_the_application_as_far_as_it_was_received() -> None:
+    app = AdmittingService(admission=places(1), max_body=10, openapi_url=None)
+    seen: list[int] = []
+
+    @app.post("/body")
+    async def lengths(request: Request) -> None:
+        seen.extend([len(part) async for part in request.stream()])
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b"four"
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tidings.test") as http:
+        assert (await http.post("/body", content=parts())).status_code == 200
+    assert (seen[0], sum(seen)) == (12, 20)
+
+
+async def test_application_learns_of_a_client_that_goes_away_within_its_body() -> None:
+    app = AdmittingService(admission=places(1), openapi_url=None)
+    seen: list[str] = []
+
+    @app.post("/body")
+    async def read(request: Request) -> None:
+        try:
+            await request.body()
+        except ClientDisconnect:
+            seen.append("disconnected")
+            raise
+
+    messages = [{"type": "http.request", "body": b"half", "more_body": True}]
+
+    async def receive() -> Any:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        pass
+
+    headers = [(b"content-length", b"9")]
+    scope = {"type": "http", "method": "POST", "path": "/body", "query_string": b"", "headers": headers}
+    with contextlib.suppress(ClientDisconnect):
+        await app(scope, receive, send)
+    assert seen == ["disconnected"]
 
 
 async def test_refused_request_is_a_503_and_nothing_of_it_is_looked_at() -> None:

@@ -13,8 +13,9 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from support.documents import operations
 from tidings.database.transactions import DatabaseUnavailable
-from tidings.http.app import MAX_BODY, create_service
+from tidings.http.app import create_service
 from tidings.http.json_bodies import JsonRoute
+from tidings.http.overload import MAX_BODY
 from tidings.http.pages import BadCursor
 from tidings.http.problems import Problem, Varying, _pointer, raises
 from tidings.http.rate_limits import Policy, too_many

@@ -16,13 +16,12 @@ from tidings.http.bearer import AmbiguousCredentials, NotAuthenticated, authenti
 from tidings.http.empty_answers import Head, NotModified
 from tidings.http.event_docs import event_docs_router
 from tidings.http.middleware import MANAGEMENT, Activity, BodyLimit, Identity, SecurityHeaders, UnexpectedErrors
-from tidings.http.overload import AdmittingService
+from tidings.http.overload import MAX_BODY, AdmittingService
 from tidings.http.pages import BadCursor
 from tidings.http.problems import UNAVAILABLE, Errors, Problem
 from tidings.http.remote_keys import KeysUnavailable
 from tidings.telemetry.setup import Telemetry
 
-MAX_BODY = 64 * 1024
 VERSION = "0.1.0"
 
 CALLER_ERRORS: Errors = {
@@ -76,6 +75,7 @@ def create_service(
     refused = telemetry.meter.create_counter("tidings.http.refused", description="requests refused because it is busy")
     app = AdmittingService(
         admission=Admission(max_requests, refused),
+        max_body=max_body,
         title=f"Tidings {name}",
         summary=summary,
         version=VERSION,
