@@ -384,25 +384,15 @@ async def test_reading_begins_at_the_stores_position_not_the_groups(
     assert store.offsets[place] == 101
 
 
-async def test_store_without_positions_goes_on_where_the_group_was(settings: KafkaSettings, topic: str) -> None:
-    place = await place_of_records(settings, topic)
-    await consume(settings, topic, "older-release", Store(), 100)
-    store = StoreWithPositions({})
-    consumer = consumer_of(settings, topic, "older-release", store.handle, positions=store)
-    running = asyncio.create_task(consumer.run())
-    await send_one(settings, topic, b"sentinel", partition=place.partition)
-    await store.until(1)
-    await consumer.stop(running, 3)
-    assert store.values == [b"sentinel"]
-
-
+@pytest.mark.parametrize("offsets", [{}, {TopicPartition("another", 0): 5}], ids=["none", "of-another"])
 async def test_partition_that_the_store_does_not_know_is_read_from_its_begin(
-    settings: KafkaSettings, topic: str
+    settings: KafkaSettings, topic: str, offsets: dict[TopicPartition, int]
 ) -> None:
-    """It was read after the backup only."""
-    await consume(settings, topic, "restored", Store(), 100)
-    store = StoreWithPositions({TopicPartition("another", 0): 5})
-    consumer = consumer_of(settings, topic, "restored", store.handle, positions=store)
+    """It was read after the backup only, or the backup is of a release that kept no positions."""
+    group = f"restored-{len(offsets)}"
+    await consume(settings, topic, group, Store(), 100)
+    store = StoreWithPositions(offsets)
+    consumer = consumer_of(settings, topic, group, store.handle, positions=store)
     running = asyncio.create_task(consumer.run())
     await store.until(100)
     await consumer.stop(running, 3)

@@ -216,22 +216,17 @@ class Consumer:
         """Have new partitions read from where the store says.
 
         A partition that the store does not know begins at its first record: it may have been read after the backup from
-        which the store was restored. Only a store that knows none at all, because an older release filled it, takes
-        over Kafka's group offsets. Where the record of a position is gone, aiokafka goes to the first that is there.
+        which the store was restored. Where the record of a position is gone, aiokafka goes to the first that is there.
 
         Raises:
             LetGo: the store does not answer, and the service stops or another rebalance begins.
         """
         new = self._hand_over.new
         stored, _ = await self._insist(consumer, positions.all)
-        begins = {partition: stored.get(partition, 0) for partition in new}
-        if not stored:
-            begins = {partition: await consumer.committed(partition) or 0 for partition in new}
-            await self._insist(consumer, lambda: positions.advance(begins))
         if self._hand_over.new is not new:
             return  # another rebalance came meanwhile
-        for partition, offset in begins.items():
-            consumer.seek(partition, offset)
+        for partition in new:
+            consumer.seek(partition, stored.get(partition, 0))
         self._hand_over.new = frozenset()
         self._uncommitted = {tp: offset for tp, offset in stored.items() if tp in new}
         await self._report_odd(consumer, self._uncommitted)
