@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from support.tokens import Forge
 from tidings.http import bearer, health
 from tidings.http.bearer import TokenVerifier
-from tidings.http.health import Check, Health, readiness
+from tidings.http.health import Check, Health, readiness, recent_readiness
 from tidings.http.remote_keys import KeysUnavailable
 from unit.fakes import EndedSessions, FixedKeys, client
 
@@ -131,6 +131,35 @@ async def test_dependencies_that_do_not_answer_are_given_up_together_within_the_
     assert found.ready is False
     assert found.dependencies["fine"].ok is True
     assert found.dependencies["slow 0"].reason == "no answer within 0.2 s"
+
+
+class Counted:
+    """A check that counts its runs, and waits in each until it may go on."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.go_on = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.runs += 1
+        await self.go_on.wait()
+
+
+async def test_many_who_ask_at_once_share_one_examination(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted()
+    known = Health({"database": Check(counted, "X")})
+    async with asyncio.TaskGroup() as group:
+        asking = [group.create_task(recent_readiness(known)) for _ in range(50)]
+        await asyncio.sleep(0)
+        asking[0].cancel()  # takes it from nobody else
+        await asyncio.sleep(0.01)
+        counted.go_on.set()
+    assert all(one.result().ready for one in asking[1:])
+    assert (await recent_readiness(known)).ready
+    assert counted.runs == 1
+    monkeypatch.setattr(health, "SHARED_SECONDS", 0)
+    assert (await recent_readiness(known)).ready
+    assert counted.runs == 2
 
 
 async def test_a_check_that_is_cancelled_from_outside_stays_cancelled() -> None:

@@ -17,7 +17,7 @@ from tidings.http.docs import Document, docs_router, revalidated
 from tidings.http.empty_answers import Head, NotModified
 from tidings.http.event_docs import event_docs_router
 from tidings.http.headers import ReadableHeaders
-from tidings.http.health import Liveness, Readiness, readiness
+from tidings.http.health import Liveness, Readiness
 from tidings.http.middleware import Identity, SecurityHeaders, UnexpectedErrors
 from tidings.settings import Settings, load
 from tidings.telemetry.setup import Telemetry
@@ -83,7 +83,7 @@ def create_home(described: str, states: States) -> FastAPI:
 
     @app.get("/health/ready", response_model_exclude_unset=True)
     async def ready(response: Response, sees_reasons: Annotated[bool, Depends(sees_reasons)]) -> Readiness:
-        result = Readiness.of_all({name: await readiness(states()[name]["health"]) for name in NAMES})
+        result = Readiness.of_all({name: await recent_readiness(states()[name]["health"]) for name in NAMES})
         response.status_code = 200 if result.ready else 503
         return result if sees_reasons else result.without_reasons()
 

@@ -6,7 +6,9 @@ admins, to the management port when there is one, and to the log when they chang
 
 import asyncio
 import logging
+import math
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +23,8 @@ from tidings.known_secrets import clean
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.5
+SHARED_SECONDS = 0.2
+"""For how long the result of an examination is everybody's: anybody may ask, and each examination asks all servers."""
 
 VARYING = re.compile(r"0x[0-9a-f]+|[0-9]+")
 """What differs between two reasons of one kind, e.g. how many seconds ago something was."""
@@ -58,6 +62,10 @@ class Health:
     """Background loops that ended of an error that nobody expected; only a new process helps."""
     management_port: int | None = None
     """Everybody who asks at this port learns the reasons."""
+    examination: "asyncio.Task[Readiness] | None" = None
+    """The last examination of all dependencies, or the one that runs."""
+    examined_at: float = -math.inf
+    """When the last examination ended, by the monotonic clock."""
 
 
 class Dependency(BaseModel):
@@ -107,6 +115,24 @@ class Readiness(BaseModel):
             ready=self.ready,
             dependencies={name: Dependency(ok=found.ok) for name, found in self.dependencies.items()},
         )
+
+
+async def recent_readiness(health: Health) -> Readiness:
+    """Return what the examination that runs will find, or one of a moment ago has found: one runs at a time."""
+    current = health.examination
+    if current and current.done():
+        recent = time.monotonic() - health.examined_at <= SHARED_SECONDS and current.result().died == health.died
+        current = current if recent else None
+    if current is None:
+        current = health.examination = asyncio.create_task(_examine_all(health))
+    return await asyncio.shield(current)  # whoever goes away takes it from nobody else
+
+
+async def _examine_all(health: Health) -> Readiness:
+    try:
+        return await readiness(health)
+    finally:
+        health.examined_at = time.monotonic()
 
 
 async def readiness(health: Health) -> Readiness:
@@ -225,6 +251,6 @@ async def ready(request: Request, response: Response, sees_reasons: SeesReasons)
     if getattr(request.state, "draining", False):
         response.status_code = 503
         return Readiness(ready=False, dependencies={}, draining=True)
-    result = await readiness(request.state.health)
+    result = await recent_readiness(request.state.health)
     response.status_code = 200 if result.ready else 503
     return result if sees_reasons else result.without_reasons()
