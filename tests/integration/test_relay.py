@@ -516,6 +516,15 @@ def test_retry_needs_either_positions_or_all(words: list[str], capsys: pytest.Ca
     assert "--all" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--reason", ""], ["--topic", ""], ["--reason", " "]])
+def test_retry_refuses_an_empty_condition(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    commands.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["retry", "--all", *words])
+    assert f"argument {words[0]}: is empty; leave the option out" in capsys.readouterr().err
+
+
 async def test_retry_of_many_rows_shows_its_progress(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

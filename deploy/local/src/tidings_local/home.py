@@ -17,7 +17,7 @@ from tidings.http.docs import Document, docs_router, revalidated
 from tidings.http.empty_answers import Head, NotModified
 from tidings.http.event_docs import event_docs_router
 from tidings.http.headers import ReadableHeaders
-from tidings.http.health import Liveness, Readiness
+from tidings.http.health import Liveness, Readiness, recent_readiness
 from tidings.http.middleware import Identity, SecurityHeaders, UnexpectedErrors
 from tidings.settings import Settings, load
 from tidings.telemetry.setup import Telemetry

@@ -39,14 +39,25 @@ def position(text: str) -> int:
     return number
 
 
+def condition(text: str) -> str:
+    """Return what rows must be like; an empty one, as of an unset shell variable, would mean all of them.
+
+    Raises:
+        ArgumentTypeError: it is empty.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; leave the option out if it is not meant to choose")
+    return text
+
+
 def _add_retry(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "positions", type=position, nargs="*", default=[], metavar="position", help="as `list` shows them"
     )
     which.add_argument("--all", action="store_true", help="every parked row")
-    parser.add_argument("--reason", help="only rows whose reason has this text, in capitals or not")
-    parser.add_argument("--topic", help="only rows for this topic")
+    parser.add_argument("--reason", type=condition, help="only rows whose reason has this text, in capitals or not")
+    parser.add_argument("--topic", type=condition, help="only rows for this topic")
     parser.add_argument("--dry-run", action="store_true", help="only say how many rows these are")
 
 
