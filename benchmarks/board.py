@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 
@@ -32,6 +33,7 @@ class Board:
         messages = system.processes["messages"]
         self.posts = f"{messages.url}/api/messages"
         self.liveness = f"http://127.0.0.1:{messages.environment['TIDINGS_HTTP_MANAGEMENT_PORT']}/health/live"
+        self._messages = messages
         self._log = f"{system.processes['logs'].url}/api/logs"
         self._http = http
         self.auth = system.processes["auth"].url
@@ -43,6 +45,12 @@ class Board:
         assert answer.status_code == 201, answer.text
         trace_id: str = answer.json()["trace_id"]
         return trace_id
+
+    def memory(self) -> int:
+        """Return the memory of the messages service, KiB; on Linux only."""
+        assert self._messages.running
+        status = Path(f"/proc/{self._messages.running.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0])
 
     async def me(self) -> None:
         """Ask auth who the caller is."""

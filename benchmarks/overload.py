@@ -19,6 +19,8 @@ SLOWEST_MS = 2_000
 PROBE_SECONDS = 1.0
 """How long Kubernetes waits for a probe unless told otherwise."""
 PROBES_A_SECOND = 4
+GROWTH = 1.1
+"""By how much the service's memory may grow in a round; the first round warms it up, and the median counts."""
 
 
 async def lines(setting: Setting) -> AsyncIterator[Line]:
@@ -35,6 +37,7 @@ async def lines(setting: Setting) -> AsyncIterator[Line]:
     yield Line("posts of 1,000 connections", "/s", "rate", rounds, ratio_at_least=GOODPUT)
     yield Line("posts of 1,000 connections, p99", "ms", "p99", rounds, at_most=SLOWEST_MS)
     yield Line("probe, 1,000 connections posting, slowest", "ms", "probe", rounds, at_most=PROBE_SECONDS * 1000)
+    yield Line("memory, 1,000 connections posting", "× before", "growth", rounds, at_most=GROWTH)
 
 
 async def flooded(board: Board, setting: Setting, connections: int) -> Sample:
@@ -49,13 +52,15 @@ async def flooded(board: Board, setting: Setting, connections: int) -> Sample:
         board.token,
         *map(str, (connections, seconds)),
     ]
+    before = board.memory()
     flood = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     output, slowest = await asyncio.gather(flood.communicate(), slowest_probe(board.liveness, flood))
     counts = json.loads(output[0])
     assert counts["failed"] == 0, f"{counts['failed']} posts got no answer, or a wrong one"
     print(f"{connections} connections: {counts['made']} posts, {counts['refused']} refused", file=sys.stderr)
     figures = latencies(counts["times"], 1e-3).figures
-    return Sample({**figures, "rate": counts["made"] / seconds, "probe": slowest * 1000})
+    rate, growth = counts["made"] / seconds, board.memory() / before
+    return Sample({**figures, "rate": rate, "probe": slowest * 1000, "growth": growth})
 
 
 async def slowest_probe(url: str, flood: asyncio.subprocess.Process) -> float:
