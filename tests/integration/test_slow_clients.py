@@ -44,6 +44,70 @@ async def test_incomplete_head_on_a_kept_connection_is_answered_408(parser: Pars
         assert (await connection.rest()).startswith(b"HTTP/1.1 408 ")
 
 
+KEPT = HttpSettings(header_seconds=600, body_seconds=600, keep_alive_seconds=1)
+"""Limits of which only that for kept connections ends during a test."""
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"\r"], ids=["nothing", "line break", "half a line break"])
+@pytest.mark.parametrize("together", [False, True], ids=["later", "together"])
+@pytest.mark.parametrize("parser", PARSERS)
+async def test_kept_connection_without_a_request_is_closed(parser: Parser, sent: bytes, together: bool) -> None:
+    async with serving(Recorder(), parser, KEPT) as url, connection_to(url) as connection:
+        connection.writer.write(request_bytes("GET", "/", {}) + (sent if together else b""))
+        assert (await connection.answer()).status == 200
+        connection.writer.write(b"" if together else sent)
+        assert await connection.rest() == b""
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+async def test_connection_whose_body_ended_after_the_answer_is_closed(parser: Parser) -> None:
+    async with serving(_answer_early, parser, KEPT) as url, connection_to(url) as connection:
+        connection.writer.write(HEAD)
+        assert (await connection.answer()).status == 200
+        connection.writer.write(b"hello")
+        assert await connection.rest() == b""
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+async def test_line_break_during_a_request_does_not_keep_the_connection(parser: Parser) -> None:
+    application = Held()
+    async with serving(application, parser, KEPT) as url, connection_to(url) as connection:
+        connection.writer.write(request_bytes("GET", "/held", {}))
+        await application.until_waiting(1)
+        connection.writer.write(b"\r\n")
+        await asyncio.sleep(2.5)  # longer than the limit, which does not run yet
+        application.release.set()
+        assert (await connection.answer()).status == 200
+        assert await connection.rest() == b""
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+async def test_request_after_a_line_break_has_its_own_time(parser: Parser) -> None:
+    limits = HttpSettings(header_seconds=600, keep_alive_seconds=2)
+    async with serving(Recorder(), parser, limits) as url, connection_to(url) as connection:
+        assert (await connection.ask("GET", "/", {})).status == 200
+        connection.writer.write(b"\r\nG")
+        await asyncio.sleep(4)
+        connection.writer.write(request_bytes("GET", "/", {})[1:])
+        assert (await connection.answer()).status == 200
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"\r", b"\r\n\r"], ids=["line break", "half a line break", "one and a half"])
+@pytest.mark.parametrize("parser", PARSERS)
+async def test_new_connection_with_a_line_break_only_is_closed(parser: Parser, sent: bytes) -> None:
+    async with serving(Recorder(), parser, SHORT) as url, connection_to(url) as connection:
+        connection.writer.write(sent)
+        assert await connection.rest() == b""
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+async def test_incomplete_head_after_a_line_break_is_answered_408(parser: Parser) -> None:
+    async with serving(Recorder(), parser, SHORT) as url, connection_to(url) as connection:
+        assert (await connection.ask("GET", "/", {})).status == 200
+        connection.writer.write(b"\r\nGET /")
+        assert (await connection.rest()).startswith(b"HTTP/1.1 408 ")
+
+
 @pytest.mark.parametrize(
     "sent",
     [HEAD, HEAD + b"hell", HEAD.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n"],
@@ -73,6 +137,13 @@ async def test_slow_client_within_the_limits_is_served(parser: Parser) -> None:
                 await asyncio.sleep(0.01)
             assert (await connection.answer()).status == 200
     assert application.seen == [("POST", "/slow", b"hello")] * 2
+
+
+async def _answer_early(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer without reading the body."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
 
 
 class Endless:

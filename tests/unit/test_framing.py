@@ -1,5 +1,6 @@
 """Framing of requests: the same answer however the bytes arrive, and one spelling for the parser."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,17 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 @given(st.lists(st.integers(0, 10_000), max_size=20))
 def test_requests_are_the_same_in_whatever_pieces_they_arrive(places: list[int]) -> None:
     assert taken(cut(b"".join(REQUESTS), places)) == (SPELLINGS, None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "begun"),
+    [(b"", False), (b"\r", False), (b"\r\n", False), (b"\r\n\r", False), (b"\r\nG", True), (LENGTH[:-1], True)],
+)
+def test_request_begins_after_the_line_break_before_it(sent: bytes, begun: bool) -> None:
+    framing = Framing()
+    framing.feed(sent)
+    framing.take()
+    assert framing.begun is begun
 
 
 ODDITIES = st.sampled_from(

@@ -108,7 +108,9 @@ class Guarded(_Protocol):
         self.waits_for_body = False
         """Whether a request has begun whose body is not complete."""
         self.deadline = math.inf
-        """Until when the client has to send something; infinite while it does not have to."""
+        """Until when the client has to send something; infinite only while the service works on a request."""
+        self._between_requests = False
+        """Whether the deadline is that of a kept connection, whose client has sent nothing of its next request."""
         self._unsent = 0
         self._read_at = 0.0
 
@@ -129,14 +131,12 @@ class Guarded(_Protocol):
         """End."""
         self.server_state.idle.pop(self, None)
         self.server_state.of_operators -= self.of_operators
-        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sent; nothing more from a client that was refused."""
         if self.refused:
             return
-        self._unset_keepalive_if_required()
         self._framing.feed(data)
         self._advance()
 
@@ -149,15 +149,19 @@ class Guarded(_Protocol):
             self.refuse(refused.problem)
             return
         if accepted:
-            self._begun = True
+            self._between_requests = False
             super().data_received(accepted)
+            if self.refused:  # by the parser
+                return
+            self._begun = True
             self.server_state.idle.pop(self, None)
         if framing.complete and self.cycle and self.cycle.response_complete:
             self._next_request()  # the answer came before the end of the body
         elif framing.complete:
             self._wait_for_answer()
         elif framing.in_head:
-            if framing.held and self.deadline == math.inf:
+            if framing.begun and self._between_requests:
+                self._between_requests = False
                 self.deadline = self.loop.time() + self._limits.header_seconds
         elif not self.waits_for_body:
             self.waits_for_body = True
@@ -171,17 +175,19 @@ class Guarded(_Protocol):
 
     def _next_request(self) -> None:
         self.waits_for_body = False
-        self.deadline = math.inf
+        self._between_requests = True
+        self.deadline = self.loop.time() + self._limits.keep_alive_seconds
         self.server_state.idle[self] = None
         self._begun = False
         self._framing.next_request()
         if self._framing.held:
-            self._unset_keepalive_if_required()
             self._advance()
 
     def on_response_complete(self) -> None:
         """Go on to the client's next request, which may be here already."""
         super().on_response_complete()
+        # uvicorn's timer is cancelled by any bytes, also by those that `Framing` skips. `deadline` takes its place.
+        self._unset_keepalive_if_required()
         if self._framing.complete and not self.transport.is_closing():
             self._next_request()
 
@@ -227,9 +233,9 @@ class Guarded(_Protocol):
         super().resume_writing()
 
     def _give_up(self) -> None:
-        if not self.refused and (self._framing.held or not self._framing.in_head):
+        if not self.refused and self._framing.begun:
             self.refuse(REQUEST_TIMEOUT)
-        else:
+        elif self.refused or not self.has_input():
             self.close_idle()
 
     def close_idle(self) -> None:
@@ -239,11 +245,6 @@ class Guarded(_Protocol):
             self.transport.abort()  # the client had its time to read the answer
         else:
             self.transport.close()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection without requests, unless a request has just arrived."""
-        if not self.has_input():
-            super().timeout_keep_alive_handler()
 
     def has_input(self) -> bool:
         """Return whether bytes have arrived that were not read yet; closing then would lose a request."""

@@ -71,7 +71,6 @@ def server_config(
         # baggage and every other context variable of one person would then reach the next.
         reset_contextvars=True,
         backlog=backlog,
-        timeout_keep_alive=limits.keep_alive_seconds,
         timeout_graceful_shutdown=finish_seconds,
     )
     config.limits, config.most_connections = limits, most_connections

@@ -57,6 +57,11 @@ class Framing:
         """How many bytes wait to be taken."""
         return len(self._buffer)
 
+    @property
+    def begun(self) -> bool:
+        """Whether something of the current request has arrived; a line break before it does not count."""
+        return not self.in_head or (bool(self._buffer) and self._buffer != b"\r")
+
     def feed(self, data: bytes) -> None:
         """Add bytes that arrived."""
         self._buffer += data
