@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from uuid import uuid4
 
+import httpx
 from confluent_kafka import admin
 from sqlalchemy import text
 
@@ -21,15 +22,19 @@ from support import kcat
 from support.crowd import crowd
 from support.system import Process
 from tidings.events.topics import MESSAGES
+from tidings.http.settings import HttpSettings
 
 SERVERS = ("broker", "brokers", "mariadb", "redis")
 SERVICES = ("auth", "messages", "log-consumer", "relay-leader")
 SERVER_FAULTS = ("sigkill", "sigstop", "sigterm", "reset", "latency", "black-hole")
 SERVICE_FAULTS = ("sigkill", "sigterm")
-CROWDED = ("auth", "messages")
-"""Services that a crowd of slow clients calls; the load calls them too, the log consumer hardly."""
+CROWDED = {"auth": "/api/login", "messages": "/api/messages"}
+"""Services that a crowd of slow clients calls, and where its slow bodies go. The load calls them too, the log consumer
+hardly."""
 FLOODED = {"auth": "/api/me", "messages": "/api/messages"}
-"""Services that many clients ask at once without pause, and what for."""
+"""Services that many clients ask at once without pause, and what for; others ask for it during a crowd."""
+OTHERS_SECONDS = 5.0
+"""How long somebody waits for an answer during a crowd."""
 FLOOD_CONNECTIONS = 500
 PROBE_SECONDS = 1.0
 """How long Kubernetes waits for the answer to a probe."""
@@ -101,7 +106,7 @@ def suffer(
         newcomers_token: returns an access token, for a fault that consists of requests.
 
     Returns:
-        What was answered worse than promised while the target was overloaded.
+        What was answered worse than promised while the target was overloaded or crowded.
     """
     if case == SLOW_DELETES:
         _slow_deletes(system, SLOW_DELETES.seconds or 0)
@@ -113,9 +118,8 @@ def suffer(
         time.sleep(case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3))
         _heal(case.fault, target)
     elif case.fault == "crowd":
-        port = int(_victim(case.target, system, chance).url.rpartition(":")[2])
-        with crowd(port, heads=500, bodies=500, silent=3000):
-            time.sleep(case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3))
+        seconds = case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3)
+        return _crowd(_victim(case.target, system, chance), case.target, newcomers_token(), seconds)
     elif case.fault == "overload":
         seconds = case.seconds or SECONDS[case.fault] * chance.uniform(1, 1.3)
         return _overload(_victim(case.target, system, chance), FLOODED[case.target], newcomers_token(), seconds)
@@ -151,6 +155,40 @@ def _heal(fault: str, target: Target) -> None:
         target.start()
 
 
+def _crowd(process: Process, target: str, token: str, seconds: float) -> Sequence[str]:
+    port = int(process.url.rpartition(":")[2])
+    answers: list[bool] = []
+    probes: list[bool] = []
+    with crowd(port, path=CROWDED[target], heads=500, bodies=500, silent=3000) as slow:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            answers.append(_is_answered(process.url + FLOODED[target], token))
+            probes.append(process.answers_probe(PROBE_SECONDS))
+            time.sleep(PROBE_SECONDS / 4)
+        bodies = slow.bodies_under_way()
+    worse = {
+        **_unanswered(probes),
+        f"{answers.count(False)} of {len(answers)} requests of others were not answered 2xx": not all(answers),
+        f"the crowd was too small: {bodies} slow bodies lasted": bodies <= HttpSettings().max_requests,
+    }
+    return [reason for reason, holds in worse.items() if holds]
+
+
+def _is_answered(url: str, token: str) -> bool:
+    """Return whether a request on a connection of its own has a success."""
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        return httpx.get(url, headers=headers, timeout=OTHERS_SECONDS, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _unanswered(probes: Sequence[bool]) -> dict[str, bool]:
+    """Return the reason why Kubernetes would start the service anew, and whether it would."""
+    row = max((len(list(group)) for answered, group in groupby(probes) if not answered), default=0)
+    return {f"{row} probes in a row were not answered within {PROBE_SECONDS:g} s": row >= PROBES_IN_A_ROW}
+
+
 def _overload(process: Process, path: str, token: str, seconds: float) -> Sequence[str]:
     arguments = ["GET", process.url + path, token, str(FLOOD_CONNECTIONS), str(seconds)]
     with subprocess.Popen([sys.executable, "-m", "benchmarks.flood", *arguments], stdout=subprocess.PIPE) as flood:
@@ -162,9 +200,8 @@ def _overload(process: Process, path: str, token: str, seconds: float) -> Sequen
         output, _ = flood.communicate(timeout=END_SECONDS)
     assert flood.returncode == 0
     answers = json.loads(output)
-    row = max((len(list(group)) for answered, group in groupby(probes) if not answered), default=0)
     worse = {
-        f"{row} probes in a row were not answered within {PROBE_SECONDS:g} s": row >= PROBES_IN_A_ROW,
+        **_unanswered(probes),
         f"{answers['failed']} requests got no answer, or a wrong one": answers["failed"] > 0,
         "no request was answered as it should be": answers["made"] == 0,
     }

@@ -29,6 +29,7 @@ SCENARIOS: Sequence[Scenario] = [
     Scenario("commit-before-answer", "messages", Case("sigkill", "messages"), "lost"),
     Scenario("idempotency-key", "messages", Case("sigkill", "messages"), "duplicate"),
     Scenario("admission", "messages", Case("overload", "messages"), "overloaded"),
+    Scenario("body-before-place", "messages", Case("crowd", "messages"), "overloaded"),
     Scenario("seek-back", "logs", Case("unreadable", "log-consumer"), "lost"),
     Scenario("delete-in-pieces", "messages", SLOW_DELETES, "published again"),
     Scenario("parked-retry", "messages", SMALL_RECORDS, "not recovered"),

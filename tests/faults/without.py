@@ -134,6 +134,13 @@ def admission() -> None:
     Admission.enter = enter  # type: ignore[method-assign]
 
 
+def body_before_place() -> None:
+    """A request takes a place before its body is there, and keeps it while the body comes."""
+    from tidings.http import overload
+
+    overload._declares_body = lambda *_: False
+
+
 def producer_rebuild() -> None:
     """A producer is kept, whatever its errors were."""
     from tidings.kafka.publisher import Publisher
@@ -174,6 +181,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
     "parked-retry": parked_retry,
     "producer-rebuild": producer_rebuild,
     "admission": admission,
+    "body-before-place": body_before_place,
 }
 
 if __name__ == "__main__":

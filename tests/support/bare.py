@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 import httpx
+from opentelemetry.metrics import NoOpMeter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tidings.admission import Admission
 from tidings.connections import Parser
+from tidings.http.overload import AdmittingService
 from tidings.http.settings import HttpSettings
 from tidings.serving import Server, listen, server_config
 from tidings.signals import end_on_signals
@@ -94,20 +97,30 @@ async def _answer(send: Send, body: bytes, status: int = 200) -> None:
 
 
 async def bare(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer every request with its path, `/slow…` a moment later; `/health/ready` with 503 while draining."""
+    """Read every request and answer it with its path, `/slow…` later; `/health/ready` with 503 while draining."""
     if scope["type"] == "lifespan":
         return
+    while (await receive()).get("more_body"):
+        pass
     if scope["path"].startswith("/slow"):
         await asyncio.sleep(0.02)
     draining = scope["path"] == "/health/ready" and scope["state"].get("draining")
     await _answer(send, scope["path"].encode(), 503 if draining else 200)
 
 
+def admitting_bare(limits: HttpSettings) -> ASGIApp:
+    """Return `bare` behind the admission that every service has."""
+    refused = NoOpMeter("bare").create_counter("refused")
+    service = AdmittingService(admission=Admission(limits.max_requests, refused), openapi_url=None)
+    service.mount("/", bare)
+    return service
+
+
 def main() -> None:
-    """Serve `bare` until a signal: `python -m support.bare PORT PARSER DRAIN_SECONDS`."""
+    """Serve `admitting_bare` until a signal: `python -m support.bare PORT PARSER DRAIN_SECONDS`."""
     _, port, parser, drain_seconds = sys.argv
     limits = HttpSettings(port=int(port), drain_seconds=float(drain_seconds))
-    config = server_config(bare, limits, finish_seconds=5, parser=cast(Parser, parser))
+    config = server_config(admitting_bare(limits), limits, finish_seconds=5, parser=cast(Parser, parser))
     end_on_signals()
     with listen(limits.host, limits.port, "HOST", "PORT") as listener:
         Server(config).run([listener])
