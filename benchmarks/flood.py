@@ -3,14 +3,15 @@
     python -m benchmarks.flood POST http://127.0.0.1:8000/api/messages TOKEN CONNECTIONS SECONDS
 
 Posts messages, or reads with `GET`. Prints one line of JSON: how many requests were `made`, how many `refused` (503
-with Retry-After), how many `failed` (any other answer, or none), and the `times` of those made, in seconds. It speaks
-HTTP by itself: a client library would need more of the cores than the service does.
+with Retry-After), how many `failed` (any other answer, or none) in which way, and the `times` of those made, in
+seconds. It speaks HTTP by itself: a client library would need more of the cores than the service does.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from urllib.parse import urlsplit
 
 BODY = b'{"message": "one of very many"}'
@@ -35,7 +36,9 @@ class Flood:
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
         self._seconds = seconds
-        self.refused = self.failed = 0
+        self.refused = 0
+        self.failed: Counter[str] = Counter()
+        """How many requests got no answer or a wrong one, by the answer's first line or the error."""
         self.times: list[float] = []
 
     async def run(self, connections: int) -> None:
@@ -52,8 +55,8 @@ class Flood:
                         pass
                 finally:
                     writer.close()
-            except (OSError, asyncio.IncompleteReadError):
-                self.failed += 1
+            except (OSError, asyncio.IncompleteReadError) as error:
+                self.failed[type(error).__name__] += 1
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Ask once; return whether the connection may be used again."""
@@ -67,7 +70,7 @@ class Flood:
         elif head.startswith(b"http/1.1 503") and b"\r\nretry-after: " in head:
             self.refused += 1
         else:
-            self.failed += 1
+            self.failed[head.partition(b"\r\n")[0].decode()] += 1
         return b"\r\nconnection: close" not in head
 
 

@@ -56,7 +56,7 @@ async def flooded(board: Board, setting: Setting, connections: int) -> Sample:
     flood = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     output, slowest = await asyncio.gather(flood.communicate(), slowest_probe(board.liveness, flood))
     counts = json.loads(output[0])
-    assert counts["failed"] == 0, f"{counts['failed']} posts got no answer, or a wrong one"
+    assert not counts["failed"], f"posts got no answer, or a wrong one: {counts['failed']}"
     print(f"{connections} connections: {counts['made']} posts, {counts['refused']} refused", file=sys.stderr)
     figures = latencies(counts["times"], 1e-3).figures
     rate, growth = counts["made"] / seconds, board.memory() / before

@@ -6,11 +6,13 @@ whose time is set wrongly.
 
 import asyncio
 import os
+import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -42,6 +44,17 @@ def system(servers: RealServers, tmp_path_factory: pytest.TempPathFactory) -> It
         yield running
 
 
+def moved_clock(moved: str) -> dict[str, str]:
+    """Return the environment of a process whose clock is moved.
+
+    `faketime` itself sets it, but starts the process as a child, which goes on living when `faketime` is ended.
+    """
+    shown = subprocess.run(["faketime", "-f", moved, "env"], capture_output=True, text=True, check=True).stdout
+    environment = dict(line.split("=", 1) for line in shown.splitlines())
+    chosen = {name: environment[name] for name in ("LD_PRELOAD", "FAKETIME")}
+    return chosen | {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
+
+
 @contextmanager
 def replica_with_clock(system: System, name: str, moved: str) -> Iterator[Process]:
     """Run another replica of a service, whose clock is moved by e.g. `+5m`."""
@@ -50,10 +63,9 @@ def replica_with_clock(system: System, name: str, moved: str) -> Iterator[Proces
     replica = replace(
         original,
         name=f"{name} {moved}",
-        command=["faketime", "-f", moved, *original.command],
         environment=original.environment
         | {"TIDINGS_HTTP_PORT": str(port), "TIDINGS_HTTP_MANAGEMENT_PORT": str(free_port())}
-        | {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"},
+        | moved_clock(moved),
         url=f"http://127.0.0.1:{port}",
         log=original.log.with_name(f"{name}-{uuid4().hex[:8]}.log"),
         running=None,
@@ -130,15 +142,15 @@ async def test_sessions_end_after_a_logout_at_a_replica_whose_clock_is_ahead(sys
 async def test_sessions_end_by_a_command_on_a_host_with_a_wrong_clock(system: System, moved: str) -> None:
     async with system.browser() as http:
         person = await newcomer(http)
-        await end_all_by_command(system, person.username, "faketime", "-f", moved)
+        await end_all_by_command(system, person.username, moved_clock(moved))
         await until_refused(person)
 
 
-async def end_all_by_command(system: System, username: str, *prefix: str) -> None:
+async def end_all_by_command(system: System, username: str, clock: Mapping[str, str] = MappingProxyType({})) -> None:
     """End all sessions as an operator does: no service is told by the command."""
     auth = system.processes["auth"]
     command = await asyncio.create_subprocess_exec(
-        *prefix, *auth.command[:-1], "sessions", username, "--end-all", env=os.environ | auth.environment
+        *auth.command[:-1], "sessions", username, "--end-all", env={**os.environ, **auth.environment, **clock}
     )
     assert await command.wait() == 0
 

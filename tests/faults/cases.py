@@ -202,7 +202,7 @@ def _overload(process: Process, path: str, token: str, seconds: float) -> Sequen
     answers = json.loads(output)
     worse = {
         **_unanswered(probes),
-        f"{answers['failed']} requests got no answer, or a wrong one": answers["failed"] > 0,
+        f"requests got no answer, or a wrong one: {answers['failed']}": bool(answers["failed"]),
         "no request was answered as it should be": answers["made"] == 0,
     }
     return [reason for reason, holds in worse.items() if holds]
